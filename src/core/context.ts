@@ -1,0 +1,45 @@
+/**
+ * `Context`: what every long-running function is handed, and the events it may report.
+ *
+ * Library code never prints. It emits these events; the command line listens and renders them.
+ */
+import type { Diagnostic } from './diagnostic.js'
+
+/** How the work is told to stop, and where it reports. Stays this small. */
+export interface Context {
+  readonly signal: AbortSignal
+  readonly emit: (event: BuildEvent) => void
+}
+
+/** What happens during a build, a pull, a push. `atMs` is milliseconds since 1970. */
+export type BuildEvent =
+  | { readonly type: 'plan'; readonly vertices: readonly { readonly id: string; readonly name: string }[] }
+  | { readonly type: 'vertex-started'; readonly id: string; readonly name: string; readonly atMs: number }
+  | {
+      readonly type: 'vertex-done'
+      readonly id: string
+      readonly name: string
+      readonly atMs: number
+      readonly cached: boolean
+      /** Set when the step failed or was cancelled: one line for the progress. */
+      readonly error?: string
+    }
+  /** Output of a step's command. `stream` is 1 for stdout, 2 for stderr. */
+  | { readonly type: 'log'; readonly id: string; readonly atMs: number; readonly stream: 1 | 2; readonly data: Uint8Array }
+  /** A part of a step that takes time: a transfer, an unpack, an export. `current` and `total` are bytes. */
+  | {
+      readonly type: 'progress'
+      readonly id: string
+      readonly item: string
+      readonly current: number
+      readonly total?: number
+      readonly done: boolean
+      readonly atMs: number
+    }
+  | { readonly type: 'warning'; readonly diagnostic: Diagnostic }
+  | { readonly type: 'debug'; readonly area: string; readonly message: string }
+
+/** A context that never stops and reports nowhere, for tests and one-shot calls. */
+export function quietContext(): Context {
+  return { signal: new AbortController().signal, emit: () => undefined }
+}

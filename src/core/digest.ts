@@ -1,0 +1,68 @@
+/**
+ * Digests: the identities of blobs, layers and stacks of layers.
+ *
+ * Three branded strings with the same text form keep bytes as stored (`Digest`), the uncompressed tar of a layer
+ * (`DiffID`) and a stack of layers (`ChainID`) from being mixed up. Spec: OCI image-spec, descriptor.md "Digests" and
+ * config.md "Layer ChainID". Only sha256 is produced and accepted.
+ */
+import { createHash } from 'node:crypto'
+
+declare const digestBrand: unique symbol
+declare const diffIdBrand: unique symbol
+declare const chainIdBrand: unique symbol
+
+/** `sha256:<64 hex>` of bytes as they are stored or sent. */
+export type Digest = string & { readonly [digestBrand]: true }
+/** `sha256:<64 hex>` of a layer's uncompressed tar. */
+export type DiffID = string & { readonly [diffIdBrand]: true }
+/** `sha256:<64 hex>` that names a stack of layers, bottom first. */
+export type ChainID = string & { readonly [chainIdBrand]: true }
+
+const sha256Pattern = /^sha256:[0-9a-f]{64}$/
+
+/** True when `text` is `sha256:` and 64 lower-case hex digits. */
+export function isDigest(text: string): text is Digest {
+  return sha256Pattern.test(text)
+}
+
+/** The digest in `text`, or undefined when it is not a sha256 digest. */
+export function parseDigest(text: string): Digest | undefined {
+  return isDigest(text) ? text : undefined
+}
+
+/** Reads a DiffID from text, or undefined when it is not a sha256 digest. */
+export function parseDiffId(text: string): DiffID | undefined {
+  return sha256Pattern.test(text) ? (text as DiffID) : undefined
+}
+
+/** The digest of bytes or of UTF-8 text. */
+export function digestOf(bytes: Uint8Array | string): Digest {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest
+}
+
+/** Names a finished sha256 hex as a digest. `hex` must be 64 lower-case hex digits. */
+export function digestFromHex(hex: string): Digest {
+  return `sha256:${hex}` as Digest
+}
+
+/** Names a finished sha256 hex of an uncompressed layer tar. */
+export function diffIdFromHex(hex: string): DiffID {
+  return `sha256:${hex}` as DiffID
+}
+
+/** The 64 hex digits of a digest of any kind. */
+export function hexOf(digest: Digest | DiffID | ChainID): string {
+  return digest.slice('sha256:'.length)
+}
+
+/** The first 12 hex digits: what people read. */
+export function shortHex(digest: Digest | DiffID | ChainID): string {
+  return digest.slice('sha256:'.length, 'sha256:'.length + 12)
+}
+
+/** The ChainID of a stack of layers, bottom first; undefined for an empty stack (image-spec, config.md). */
+export function chainIdOf(diffIds: readonly DiffID[]): ChainID | undefined {
+  let chain: string | undefined
+  for (const diffId of diffIds) chain = chain === undefined ? diffId : digestOf(`${chain} ${diffId}`)
+  return chain as ChainID | undefined
+}

@@ -1,0 +1,89 @@
+/**
+ * Platforms (`os/architecture[/variant]`), normalised once, here.
+ *
+ * Spec: OCI image-spec image-index.md; the normalisation is containerd's (arm64 `v8` is dropped, arm defaults to v7),
+ * see semantics.md 38.
+ */
+
+/** A platform; `architecture` uses Go's names. */
+export interface Platform {
+  readonly os: string
+  readonly architecture: string
+  readonly variant?: string
+  readonly 'os.version'?: string
+  readonly 'os.features'?: readonly string[]
+}
+
+const architectureAliases: Readonly<Record<string, string>> = {
+  x86_64: 'amd64',
+  'x86-64': 'amd64',
+  x64: 'amd64',
+  aarch64: 'arm64',
+  armhf: 'arm',
+  armel: 'arm',
+  i386: '386',
+  ia32: '386',
+  ppc64el: 'ppc64le',
+  loong64: 'loong64',
+}
+
+/** The same platform with containerd's spelling: aliases resolved, implied variants dropped or added. */
+export function normalizePlatform(platform: Platform): Platform {
+  const lower = platform.architecture.toLowerCase()
+  const architecture = architectureAliases[lower] ?? lower
+  const os = platform.os.toLowerCase() === 'macos' ? 'darwin' : platform.os.toLowerCase()
+  const variant = normalizeVariant(architecture, lower, platform.variant?.toLowerCase())
+  const { variant: _dropped, ...rest } = platform
+  return variant === undefined ? { ...rest, os, architecture } : { ...rest, os, architecture, variant }
+}
+
+function normalizeVariant(architecture: string, written: string, variant: string | undefined): string | undefined {
+  if (architecture === 'arm64') return variant === '8' || variant === 'v8' ? undefined : variant
+  if (architecture === 'amd64') return variant === 'v1' ? undefined : variant
+  if (architecture !== 'arm') return variant
+  if (written === 'armel') return 'v6'
+  if (variant === undefined || variant === '' || variant === '7') return 'v7'
+  return /^[5-8]$/.test(variant) ? `v${variant}` : variant
+}
+
+/**
+ * Reads `os/arch[/variant]`, `arch` or `os` alone (the missing half comes from `host`).
+ *
+ * @returns the normalised platform, or undefined when the text has not that form
+ */
+export function parsePlatform(text: string, host: Platform): Platform | undefined {
+  if (!/^[A-Za-z0-9_.()-]+(\/[A-Za-z0-9_.-]+){0,2}$/.test(text)) return undefined
+  const [first = '', second, third] = text.split('/')
+  if (second !== undefined) {
+    const platform = { os: first, architecture: second }
+    return normalizePlatform(third === undefined ? platform : { ...platform, variant: third })
+  }
+  const name = first.toLowerCase()
+  if (knownSystems.has(name)) return normalizePlatform({ ...host, os: name })
+  const architecture = architectureAliases[name] ?? name
+  return knownArchitectures.has(architecture) ? normalizePlatform({ os: host.os, architecture: name }) : undefined
+}
+
+const knownSystems = new Set(['linux', 'windows', 'darwin', 'macos', 'freebsd', 'wasi', 'wasip1', 'js'])
+const knownArchitectures = new Set(
+  '386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x wasm'.split(' '),
+)
+
+/** `os/architecture[/variant]`. */
+export function formatPlatform(platform: Platform): string {
+  const base = `${platform.os}/${platform.architecture}`
+  return platform.variant ? `${base}/${platform.variant}` : base
+}
+
+/** Reads the platform of this machine from Node's names (`process.platform`, `process.arch`). */
+export function platformOf(nodePlatform: string, nodeArch: string): Platform {
+  return normalizePlatform({ os: nodePlatform === 'win32' ? 'windows' : nodePlatform, architecture: nodeArch })
+}
+
+/** True when an image for `offered` runs as `wanted`: same os and architecture, and the variant equal where both say one. */
+export function platformMatches(offered: Platform, wanted: Platform): boolean {
+  const a = normalizePlatform(offered)
+  const b = normalizePlatform(wanted)
+  if (a.os !== b.os || a.architecture !== b.architecture) return false
+  return a.variant === undefined || b.variant === undefined || a.variant === b.variant
+}

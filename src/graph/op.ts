@@ -1,0 +1,208 @@
+/**
+ * The build plan: a graph of operations as plain, serialisable data.
+ *
+ * An op is everything that says what a step does and nothing that says how it looks: names, spans and cache wishes are
+ * on the vertex. Inputs are numbers into `Vertex.inputs`. No op holds a path of this machine, an open file or a function,
+ * so the same plan can be solved elsewhere (design.md, section 2).
+ */
+import type { DiffID, Digest } from '../core/digest.js'
+import type { ImageConfig } from '../core/image.js'
+import type { Platform } from '../core/platform.js'
+import type { SourceFile, Span } from '../core/span.js'
+
+declare const vertexBrand: unique symbol
+/** sha256 of the canonical form of `{op, inputs}`. */
+export type VertexId = string & { readonly [vertexBrand]: true }
+
+/** One node of the graph. Equal ops on equal inputs have equal ids and so are one vertex. */
+export interface Vertex {
+  readonly id: VertexId
+  readonly op: Op
+  readonly inputs: readonly VertexId[]
+  /** What people read: `[build 2/5] RUN npm ci`. */
+  readonly name: string
+  readonly span?: Span
+  /** Run even if a cached result exists (`--no-cache`). */
+  readonly ignoreCache: boolean
+}
+
+/** The layers of an image that was pinned to a digest. */
+export interface ImageOp {
+  readonly kind: 'image'
+  /** In full, as it was asked for (`docker.io/library/debian:12`). For pulls and messages, not for keys. */
+  readonly reference: string
+  /** The manifest that was pinned; undefined for an image that exists only in the local store. */
+  readonly manifest?: Digest
+  readonly platform: Platform
+  readonly config: Digest
+  /** Bottom first. Their ChainID is the op's identity. */
+  readonly diffIds: readonly DiffID[]
+}
+
+/** Files handed to the build: the main context (`name` is `context`) or a `--build-context`. */
+export interface ContextOp {
+  readonly kind: 'context'
+  readonly name: string
+  /** `.dockerignore` patterns, cleaned, in file order. */
+  readonly ignore: readonly string[]
+}
+
+/** Files whose content is in the Dockerfile (heredocs). Modes are 0644. */
+export interface InlineOp {
+  readonly kind: 'inline'
+  readonly files: readonly { readonly name: string; readonly content: string; readonly mode: number }[]
+}
+
+/** One file fetched over http(s). */
+export interface HttpOp {
+  readonly kind: 'http'
+  readonly url: string
+  readonly filename: string
+  readonly checksum?: string
+}
+
+/** A tree fetched from a git repository. */
+export interface GitOp {
+  readonly kind: 'git'
+  readonly remote: string
+  readonly ref?: string
+  readonly subdir?: string
+  readonly keepGitDir: boolean
+  readonly checksum?: string
+  readonly submodules: boolean
+}
+
+/** Owner as written after expansion: names or numbers; resolved in the rootfs that is written to. */
+export interface OwnerSpec {
+  readonly user: string
+  readonly group?: string
+}
+
+/** What COPY and ADD do. The result is one layer. */
+export interface CopyOp {
+  readonly kind: 'copy'
+  /** The input that is written to; undefined: an empty rootfs (`FROM scratch`, `--link`). */
+  readonly base?: number
+  readonly sources: readonly CopySource[]
+  /** Absolute; ends in `/` when it must be a directory. */
+  readonly destination: string
+  readonly owner?: OwnerSpec
+  /** Octal digits or a symbolic mode, already expanded. */
+  readonly chmod?: string
+  readonly exclude: readonly string[]
+  readonly parents: boolean
+}
+
+/** One source of a copy. */
+export interface CopySource {
+  readonly input: number
+  /** Relative to the root of the input, cleaned, clamped; `.` for all of it. */
+  readonly path: string
+  /** `path` may have `*`, `?`, `[…]`; no match is then no error. */
+  readonly wildcard: boolean
+  /** ADD: unpack archives found by content. */
+  readonly unpack: 'never' | 'auto' | 'always'
+  /** Keep the source's owners (COPY --from); otherwise 0:0 where no owner is given. */
+  readonly keepOwner: boolean
+}
+
+/** A mount of an exec op, beside its rootfs. `input` is an index into `Vertex.inputs`. */
+export type ExecMount =
+  | {
+      readonly kind: 'bind'
+      readonly input: number
+      readonly source: string
+      readonly target: string
+      readonly readonly: boolean
+    }
+  | {
+      readonly kind: 'cache'
+      readonly id: string
+      readonly target: string
+      readonly sharing: 'shared' | 'private' | 'locked'
+      /** What a new cache starts from; undefined: an empty directory. */
+      readonly input?: number
+      readonly source: string
+      readonly uid: number
+      readonly gid: number
+      readonly mode: number
+      readonly readonly: boolean
+    }
+  | { readonly kind: 'tmpfs'; readonly target: string; readonly sizeBytes?: number }
+  | {
+      readonly kind: 'secret'
+      readonly id: string
+      readonly target?: string
+      readonly env?: string
+      readonly required: boolean
+      readonly uid: number
+      readonly gid: number
+      readonly mode: number
+    }
+  | {
+      readonly kind: 'ssh'
+      readonly id: string
+      readonly target: string
+      readonly required: boolean
+      readonly uid: number
+      readonly gid: number
+      readonly mode: number
+    }
+
+/** A command run in a container. The result is the layer of what it changed in its rootfs. */
+export interface ExecOp {
+  readonly kind: 'exec'
+  /** The input that is the rootfs; undefined: an empty one. */
+  readonly base?: number
+  readonly argv: readonly string[]
+  /** `NAME=value`, in order. Proxy variables that were not declared are not here. */
+  readonly env: readonly string[]
+  readonly cwd: string
+  /** As in USER: name or number, optional group; empty for root. */
+  readonly user: string
+  readonly hostname: string
+  readonly network: 'default' | 'host' | 'none'
+  readonly security: 'sandbox' | 'insecure'
+  readonly mounts: readonly ExecMount[]
+  /** Names of `--add-host`; their addresses are outside the key. */
+  readonly hostNames: readonly string[]
+  readonly shmSizeBytes?: number
+}
+
+/** Creates a directory with its parents (WORKDIR). */
+export interface MkdirOp {
+  readonly kind: 'mkdir'
+  readonly base?: number
+  readonly path: string
+  readonly mode: number
+  readonly owner?: OwnerSpec
+}
+
+/** Every kind of step. */
+export type Op = ImageOp | ContextOp | InlineOp | HttpOp | GitOp | CopyOp | ExecOp | MkdirOp
+
+/** One line of the history of the image to be; `vertex` is set for the entries that have a layer. */
+export interface PlannedHistory {
+  readonly createdBy: string
+  readonly comment?: string
+  readonly vertex?: VertexId
+  /** Taken over from the base as it is: has its own time. */
+  readonly inherited?: { readonly created?: string; readonly author?: string; readonly emptyLayer: boolean }
+}
+
+/** One image to make: the config without what only the solution knows (`rootfs`, `history`, `created`). */
+export interface PlannedImage {
+  readonly platform: Platform
+  /** The vertex whose layers are the root filesystem; undefined: no layers. */
+  readonly rootfs: VertexId | undefined
+  readonly config: Omit<ImageConfig, 'rootfs' | 'history' | 'created'>
+  readonly history: readonly PlannedHistory[]
+}
+
+/** The whole plan. `vertices` are in topological order: inputs come before their users. */
+export interface BuildPlan {
+  readonly version: 1
+  readonly source: SourceFile
+  readonly vertices: readonly Vertex[]
+  readonly image: PlannedImage
+}

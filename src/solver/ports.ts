@@ -1,0 +1,83 @@
+/**
+ * What the solver needs of the world: types only. `build.ts` plugs in the real ones, tests plug in fakes.
+ */
+import type { CanonicalValue } from '../core/canonical.js'
+import type { Context } from '../core/context.js'
+import type { DiffID, Digest } from '../core/digest.js'
+import type { FileView } from '../core/view.js'
+import type { Op, Vertex } from '../graph/op.js'
+
+/** A key of the cache. `components` explain it: on a miss they are compared with those of an earlier record. */
+export interface CacheKey {
+  readonly digest: Digest
+  readonly by: 'definition' | 'content'
+  readonly components: KeyComponents
+}
+
+/** The parts of a key by name (`instruction`, `env.NAME`, `input.0`, `path:src/app.ts`): texts or digests. */
+export type KeyComponents = Readonly<Record<string, string>>
+
+/**
+ * What a vertex yields.
+ *
+ * `layers`: a root filesystem, bottom first. `files`: a tree to copy from (a context, a download, heredocs).
+ */
+export type VertexResult =
+  | { readonly kind: 'layers'; readonly diffIds: readonly DiffID[] }
+  | { readonly kind: 'files'; readonly view: FileView }
+
+/** A stored result. `layers` is the whole stack, bottom first; times are ms since 1970. */
+export interface CacheRecord {
+  readonly key: Digest
+  readonly by: 'definition' | 'content'
+  readonly layers: readonly DiffID[]
+  readonly createdAt: number
+  /** sha256 over the sorted entries of the new layer without times; undefined where the step made no layer. */
+  readonly contentId?: Digest
+  /** Bytes of the new layer's files. */
+  readonly size: number
+  readonly components: KeyComponents
+  /** The step as people read it. */
+  readonly name: string
+}
+
+/** The records of finished steps. */
+export interface CacheRecords {
+  /** The record of a key whose layers are all still there, else undefined. Damaged records are a miss. */
+  find(key: Digest): CacheRecord | undefined
+  save(record: CacheRecord): void
+}
+
+/** What an op runner makes: a new layer on top of the base input, or a tree of files, or the layers of an image. */
+export type OpResult =
+  | { readonly kind: 'layer'; readonly diffId: DiffID; readonly contentId: Digest; readonly size: number }
+  | { readonly kind: 'layers'; readonly diffIds: readonly DiffID[] }
+  | { readonly kind: 'files'; readonly view: FileView }
+
+/** Carries out one kind of op. */
+export interface OpRunner<O extends Op> {
+  /**
+   * What besides the op's own fields and its inputs' keys belongs to the definition key: the digest of the selected
+   * context files, of a download. Undefined when the op's fields say everything.
+   */
+  key?(op: O, inputs: readonly VertexInput[], vertex: Vertex, ctx: Context): Promise<KeyParts>
+  run(op: O, inputs: readonly VertexResult[], vertex: Vertex, ctx: Context): Promise<OpResult>
+}
+
+/** An input as `key` sees it: its op, its key, and its files where they need no step to be run. */
+export interface VertexInput {
+  readonly vertex: Vertex
+  readonly key: CacheKey
+  readonly view?: FileView
+}
+
+/** `fields` replaces the op in the key; `components` are added for explanations. */
+export interface KeyParts {
+  readonly fields: CanonicalValue
+  readonly components: KeyComponents
+  /** Inputs that are covered by `fields`, so that their own keys stay out (a context whose selected files were hashed). */
+  readonly coveredInputs: readonly number[]
+}
+
+/** One runner per kind of op. */
+export type OpRunners = { readonly [K in Op['kind']]: OpRunner<Extract<Op, { kind: K }>> }

@@ -1,0 +1,149 @@
+/**
+ * What the store offers to the rest of mille. `openStore` (store/store.ts) returns a `Store`.
+ *
+ * On disk (design.md, section 4), below one root that any number of processes share:
+ *
+ *   oci-layout, index.json     with blobs/ a valid OCI image layout: lists the images whose blobs are all here
+ *   blobs/sha256/<hex>         complete, immutable; written to tmp/, hashed, fsynced, renamed
+ *   snapshots/<id>/            the files of one layer in overlay form (whiteouts are 0:0 devices); 8-character ids
+ *   layers/<hex>.json          LayerRecord by DiffID
+ *   records/<2 hex>/<hex>.json CacheRecord by key
+ *   images/<hex>.json          StoredImage by config digest
+ *   tags/<encoded name>.json   name → image
+ *   active/<lease>/<id>/{fs,work}   snapshots being written; removed by the next process when the lease's flock is free
+ *   leases/<lease>             one flocked file for each process that writes
+ *   memo/                      hashes of context files (written by src/context)
+ *   cache-mounts/<id>/         RUN --mount=type=cache
+ *   logs/                      whole output of steps
+ *   tmp/                       half-written files, named by lease
+ */
+import type { Readable } from 'node:stream'
+import type { Descriptor } from '../core/descriptor.js'
+import type { DiffID, Digest } from '../core/digest.js'
+import type { Platform } from '../core/platform.js'
+
+/** The store of one root directory. Opening is cheap and makes no lock; the first write takes a lease. */
+export interface Store extends AsyncDisposable {
+  readonly root: string
+  readonly blobs: Blobs
+  readonly layers: Layers
+  readonly snapshots: Snapshots
+  readonly images: Images
+  readonly records: Records
+  /** An absolute path below the root for a named purpose; the directory is made. */
+  directory(name: 'logs' | 'memo' | 'cache-mounts'): string
+}
+
+/** Content-addressed bytes. */
+export interface Blobs {
+  has(digest: Digest): boolean
+  pathOf(digest: Digest): string
+  /** A verified stream: ends with STORE_SIZE_MISMATCH or STORE_DIGEST_MISMATCH when the bytes are not what was said. */
+  open(blob: { readonly digest: Digest; readonly size?: number }): Readable
+  /** A small blob in memory, verified; at most `limitBytes` (default 4 MiB). */
+  read(blob: { readonly digest: Digest; readonly size?: number }, limitBytes?: number): Promise<Buffer>
+  /** Stores bytes; with `expected` they must match. Writing what is there already is not an error. */
+  write(
+    bytes: AsyncIterable<Uint8Array>,
+    expected: { readonly digest: Digest; readonly size?: number } | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly digest: Digest; readonly size: number }>
+  writeBytes(bytes: Uint8Array | string): Digest
+}
+
+/** What is known of one layer. */
+export interface LayerRecord {
+  readonly diffId: DiffID
+  /** The directory in `snapshots/`; undefined while only a blob is known (a base that nothing had to read yet). */
+  readonly snapshot?: string
+  /** sha256 over the sorted entries without times. */
+  readonly contentId?: Digest
+  /** Bytes of the layer's files. */
+  readonly size: number
+  /** Compressed forms that are known: in `blobs/`, or at one of `sources`. */
+  readonly blobs: readonly Descriptor[]
+  /** Where a missing blob can be fetched: `registry/repository` each. */
+  readonly sources: readonly string[]
+}
+
+/** Layers by DiffID. */
+export interface Layers {
+  find(diffId: DiffID): LayerRecord | undefined
+  /** Saves or merges: blobs and sources are united; an existing snapshot is kept, and the record in force returned. */
+  save(record: LayerRecord): LayerRecord
+}
+
+/** A directory that is being filled. Disposing it without `commit` removes it. */
+export interface ActiveSnapshot extends AsyncDisposable {
+  readonly id: string
+  /** The overlay upper directory: empty, mode 0755, owned by root. */
+  readonly upper: string
+  /** The overlay work directory. */
+  readonly work: string
+  /** Moves `upper` to its final place, from where it is never changed. */
+  commit(): Promise<string>
+}
+
+/** Committed layer directories. */
+export interface Snapshots {
+  prepare(): Promise<ActiveSnapshot>
+  /** The absolute path of a committed snapshot. */
+  pathOf(id: string): string
+  has(id: string): boolean
+}
+
+/** An image in the store: the config is a blob; the layers are `LayerRecord`s. */
+export interface StoredImage {
+  /** The config's digest: docker's "image id". */
+  readonly id: Digest
+  readonly platform: Platform
+  readonly diffIds: readonly DiffID[]
+  /** When it came to this store, ms since 1970. */
+  readonly storedAt: number
+  /** `created` of the config, as it is there. */
+  readonly created?: string
+  /** Manifests that describe it exactly, as pulled, loaded, exported or pushed, newest last. */
+  readonly manifests: readonly Descriptor[]
+}
+
+/** A name of an image. */
+export interface Tag {
+  /** In full: `docker.io/library/debian:12`. */
+  readonly reference: string
+  readonly image: Digest
+  /** The digest the registry knows for this name (of the manifest or index); undefined for names given here. */
+  readonly remoteDigest?: Digest
+}
+
+/** Images and their names. */
+export interface Images {
+  save(image: StoredImage): void
+  get(id: Digest): StoredImage | undefined
+  /** By name in full, by id, by a unique prefix of an id. Throws IMAGE_AMBIGUOUS for a prefix of several. */
+  find(text: string): StoredImage | undefined
+  list(): readonly StoredImage[]
+  tags(): readonly Tag[]
+  tagOf(reference: string): Tag | undefined
+  setTag(tag: Tag): void
+  /** False when there was no such name. */
+  removeTag(reference: string): boolean
+  remove(id: Digest): void
+}
+
+/** Finished steps by key; see `CacheRecord` in solver/ports.ts, of which this is the stored form. */
+export interface Records {
+  find(key: Digest): StoredRecord | undefined
+  save(record: StoredRecord): void
+}
+
+/** A cache record as it is on disk. Times are ms since 1970. */
+export interface StoredRecord {
+  readonly key: Digest
+  readonly by: 'definition' | 'content'
+  readonly layers: readonly DiffID[]
+  readonly createdAt: number
+  readonly contentId?: Digest
+  readonly size: number
+  readonly components: Readonly<Record<string, string>>
+  readonly name: string
+}
