@@ -87,7 +87,7 @@ export function parseFlags<const T extends FlagTable>(args: readonly string[], t
     values.push(textOf(token, spec))
   }
   const values: Record<string, unknown> = {}
-  for (const [name, spec] of Object.entries(table)) values[name] = valueOf(name, spec, written.get(name), options.env)
+  for (const [name, spec] of Object.entries(table)) values[name] = resolveFlag(name, spec, written.get(name), options.env)
   return { values: values as FlagValues<T>, given: new Set(written.keys()), positionals }
 }
 
@@ -154,7 +154,7 @@ function textOf(token: Token, spec: FlagSpec): string {
   })
 }
 
-function valueOf(
+function resolveFlag(
   name: string,
   spec: FlagSpec,
   written: readonly string[] | undefined,

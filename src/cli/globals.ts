@@ -17,7 +17,7 @@ export function readGlobals(
   values: FlagValues<typeof globalFlags>,
   env: Readonly<Record<string, string | undefined>>,
 ): GlobalOptions {
-  const areas = (env['MILLE_DEBUG'] ?? '').split(',').filter((area) => area !== '')
+  const areas = (env.MILLE_DEBUG ?? '').split(',').filter((area) => area !== '')
   const debug = new Set(areas.map((area) => (area === '1' || area === 'true' ? 'all' : area)))
   if (values.debug) debug.add('all')
   return { root: values.root, runtime: values.runtime, configDir: values.config, debug }
