@@ -64,8 +64,8 @@ async function keyVertex(
   ctx: Context,
 ): Promise<KeyedVertex> {
   const inputs = await Promise.all(pendingInputs.map(requireInput))
-  const runner = ports.runners[vertex.op.kind] as OpRunner<Op>
-  const parts = await runner.key?.(vertex.op, inputs.map(asInput), vertex, ctx)
+  const runner = runnerOf(vertex, ports)
+  const parts = await runner?.key?.(vertex.op, inputs.map(asInput), vertex, ctx)
   refuseUncoveredContext(vertex, inputs, parts)
   const key = definitionKey(
     vertex,
@@ -76,10 +76,15 @@ async function keyVertex(
   return { vertex, key, parts, view: await localFiles(vertex, runner, ctx), stale }
 }
 
-async function localFiles(vertex: Vertex, runner: OpRunner<Op>, ctx: Context): Promise<FileView | undefined> {
-  if (vertex.op.kind !== 'context' && vertex.op.kind !== 'inline') return undefined
+async function localFiles(vertex: Vertex, runner: OpRunner<Op> | undefined, ctx: Context): Promise<FileView | undefined> {
+  if (runner === undefined || (vertex.op.kind !== 'context' && vertex.op.kind !== 'inline')) return undefined
   const result = await runner.run(vertex.op, [], vertex, ctx)
   return result.kind === 'files' ? result.view : undefined
+}
+
+/** The runner of a vertex; a merge has none. */
+export function runnerOf({ op }: Vertex, ports: SolverPorts): OpRunner<Op> | undefined {
+  return op.kind === 'merge' ? undefined : (ports.runners[op.kind] as OpRunner<Op>)
 }
 
 function asInput({ vertex, key, view }: KeyedVertex): VertexInput {
@@ -126,5 +131,5 @@ export function findRecords(target: VertexId | undefined, keyed: ReadonlyMap<Ver
 
 /** True for vertices that bring files in; they have no records, the store of images or their runner remembers them. */
 export function isSource(vertex: Vertex): boolean {
-  return !['copy', 'exec', 'mkdir'].includes(vertex.op.kind)
+  return !['copy', 'exec', 'mkdir', 'merge'].includes(vertex.op.kind)
 }

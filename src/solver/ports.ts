@@ -81,8 +81,8 @@ export interface KeyParts {
   readonly coveredInputs: readonly number[]
 }
 
-/** One runner per kind of op. */
-export type OpRunners = { readonly [K in Op['kind']]: OpRunner<Extract<Op, { kind: K }>> }
+/** One runner per kind of op; a merge only puts stacks together, which the solver does itself. */
+export type OpRunners = { readonly [K in Exclude<Op['kind'], 'merge'>]: OpRunner<Extract<Op, { kind: K }>> }
 
 /** What is known of layers, and how their files get here. */
 export interface LayerFiles {

@@ -8,10 +8,10 @@
 
 import type { Context } from '../core/context.js'
 import type { Digest } from '../core/digest.js'
-import type { BuildPlan, Op, Vertex, VertexId } from '../graph/op.js'
+import type { BuildPlan, MergeOp, Vertex, VertexId } from '../graph/op.js'
 import { contentKey, resultKey, stackContent } from './key.js'
-import { type Found, isSource, type KeyedVertex } from './lookup.js'
-import type { CacheKey, CacheRecord, OpResult, OpRunner, SolverPorts, VertexResult } from './ports.js'
+import { type Found, isSource, type KeyedVertex, runnerOf } from './lookup.js'
+import type { CacheKey, CacheRecord, OpResult, SolverPorts, VertexResult } from './ports.js'
 import type { Report } from './report.js'
 import type { Schedule } from './schedule.js'
 import type { SolvedLayers } from './solution.js'
@@ -63,6 +63,7 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
     const inputs = await Promise.all(vertex.inputs.map((id) => solving.demand(id)))
     solving.ctx.signal.throwIfAborted()
     if (isSource(vertex)) return await runSource(item, inputs, solving)
+    if (vertex.op.kind === 'merge') return mergeLayers(item, vertex.op, inputs, solving)
     const key = contentKeyOf(item, inputs, solving)
     const record = vertex.ignoreCache ? undefined : solving.ports.records.find(key.digest)
     if (record !== undefined) return useRecord(item, record, solving)
@@ -83,8 +84,30 @@ async function runSource(item: KeyedVertex, inputs: readonly StepOutcome[], solv
   return { layers: undefined, result }
 }
 
+/** The layers of the base with those of each linked stack on top. */
+function mergeLayers(item: KeyedVertex, op: MergeOp, inputs: readonly StepOutcome[], solving: Solving): StepOutcome {
+  const stacks = [...(op.base === undefined ? [] : [op.base]), ...op.layers].map((i) => inputs[i]?.layers)
+  const layers = stacks.flatMap((stack) => stack?.diffIds ?? [])
+  const layerTimes = stacks.flatMap((stack) => stack?.times ?? [])
+  const createdAt = Math.max(0, ...layerTimes)
+  const { digest: key, components } = item.key
+  solving.ports.records.save({
+    key,
+    by: 'definition',
+    layers,
+    layerTimes,
+    createdAt,
+    size: 0,
+    components,
+    name: item.vertex.name,
+  })
+  solving.report.done(item.vertex, 'known')
+  return outcomeOf({ diffIds: layers, times: layerTimes })
+}
+
 function runOp(vertex: Vertex, inputs: readonly StepOutcome[], solving: Solving): Promise<OpResult> {
-  const runner = solving.ports.runners[vertex.op.kind] as OpRunner<Op>
+  const runner = runnerOf(vertex, solving.ports)
+  if (runner === undefined) throw new Error(`${vertex.name} cannot be run`)
   solving.report.started(vertex)
   return runner.run(
     vertex.op,

@@ -62,6 +62,10 @@ export function copy(path: string, base: Vertex | undefined, from: Vertex): Vert
   return vertex(op, inputs, `COPY ${path}`)
 }
 
+export function merge(base: Vertex, ...layers: Vertex[]): Vertex {
+  return vertex({ kind: 'merge', base: 0, layers: layers.map((_, i) => i + 1) }, [base, ...layers], 'merge')
+}
+
 /** A plan of these vertices (in order) whose image is the last one. */
 export function planOf(...vertices: Vertex[]): BuildPlan {
   return {

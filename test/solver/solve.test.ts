@@ -7,7 +7,7 @@ import type { BuildPlan } from '../../src/graph/op.js'
 import type { Solution } from '../../src/solver/solution.js'
 import { solve } from '../../src/solver/solve.js'
 import { within } from '../helpers/within.js'
-import { context, copy, type FakeWorld, fakeWorld, image, planOf, run } from './fakes.js'
+import { context, copy, type FakeWorld, fakeWorld, image, merge, planOf, run } from './fakes.js'
 
 function solved(plan: BuildPlan, world: FakeWorld, jobs = 4): Promise<Solution> {
   return within(5_000, solve(plan, { jobs, now: () => world.clock }, world.ports, world.ctx))
@@ -215,6 +215,20 @@ test('saves no record of a step that failed', async () => {
   world.hooks.set('RUN bad', () => Promise.reject(new BuildError('SANDBOX_COMMAND_FAILED', 'it broke')))
   await solved(planOf(base, run('bad', base)), world).catch(() => undefined)
   assert.is(world.records.size, 0)
+})
+
+test('keeps a linked copy when only the base changes', async () => {
+  const world = fakeWorld()
+  const files = context()
+  const linked = copy('a', undefined, files)
+  const [old, next] = [image('debian'), image('debian-next')]
+  const first = await solved(planOf(old, files, linked, merge(old, linked)), world)
+  world.ran.length = 0
+  const second = await solved(planOf(next, files, linked, merge(next, linked)), world)
+  assert.equal(world.ran, [])
+  assert.is(second.rootfs.diffIds[1], first.rootfs.diffIds[1])
+  assert.is.not(second.rootfs.diffIds[0], first.rootfs.diffIds[0])
+  assert.equal(second.rootfs.times, first.rootfs.times)
 })
 
 test('refuses a key that leaves the files of a context out', async () => {
