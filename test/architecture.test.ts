@@ -134,7 +134,10 @@ test('no folder has an index file, a drawer for leftovers, or a default export',
   const wrong = sourceFiles().filter((file) => {
     const name = relative(dirname(file), file)
     if (name === 'index.ts' && file !== 'src/index.ts') return true
-    return ['utils.ts', 'helpers.ts', 'common.ts', 'misc.ts'].includes(name) || /^export default /m.test(readFileSync(join(root, file), 'utf8'))
+    return (
+      ['utils.ts', 'helpers.ts', 'common.ts', 'misc.ts'].includes(name) ||
+      /^export default /m.test(readFileSync(join(root, file), 'utf8'))
+    )
   })
   assert.equal(wrong, [])
 })

@@ -30,7 +30,19 @@ test('short image names get their registry, library and tag, and lose them again
 })
 
 test('names that are no image names are refused with what is wrong', () => {
-  for (const text of ['', 'UPPER', 'a//b', 'a:b c', 'a@sha256:12', 'a@b@c', '-a', 'a/', ':x', 'reg.example/', `a:${'t'.repeat(129)}`]) {
+  for (const text of [
+    '',
+    'UPPER',
+    'a//b',
+    'a:b c',
+    'a@sha256:12',
+    'a@b@c',
+    '-a',
+    'a/',
+    ':x',
+    'reg.example/',
+    `a:${'t'.repeat(129)}`,
+  ]) {
     const reference = parseReference(text)
     assert.ok(!isReference(reference), text)
     assert.ok(reference.problem.length > 10)
