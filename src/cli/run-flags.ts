@@ -9,6 +9,8 @@ import { isTrueField, readFields } from './csv.js'
 /** Options of `-v` that docker accepts and that change nothing here: labels of SELinux, hints for Docker Desktop. */
 const harmlessOptions = new Set(['rw', 'z', 'Z', 'cached', 'delegated', 'consistent', 'nocopy'])
 
+const volumeName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
+
 /** Reads `-v`: `/host:/container[:ro]`, `name:/container[:ro]`, `/container`. */
 export function readVolume(text: string, cwd: string): ContainerMount {
   const parts = text.split(':')
@@ -25,7 +27,7 @@ export function readVolume(text: string, cwd: string): ContainerMount {
 
 function sourceMount(source: string, target: string, readonly: boolean, cwd: string, flag: string): ContainerMount {
   if (/^[./~]/.test(source)) return { kind: 'bind', hostPath: resolve(cwd, source), target, readonly, create: true }
-  if (/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(source)) return { kind: 'volume', name: source, target, readonly }
+  if (volumeName.test(source)) return { kind: 'volume', name: source, target, readonly }
   throw new UsageError('USAGE_BAD_FLAG', `${flag}: "${source}" is neither a path nor a volume name`, {
     hint: 'start a path with / or ./',
   })
@@ -64,9 +66,10 @@ export function readMount(text: string, cwd: string): ContainerMount {
       if (source === undefined) throw new UsageError('USAGE_BAD_FLAG', `${flag} needs a source`)
       return { kind: 'bind', hostPath: resolve(cwd, source), target, readonly, create: false }
     case 'volume':
-      return source === undefined || source === ''
-        ? { kind: 'volume', name: undefined, target, readonly }
-        : { ...sourceMount(source, target, readonly, cwd, flag) }
+      if (source !== undefined && !volumeName.test(source)) {
+        throw new UsageError('USAGE_BAD_FLAG', `${flag}: "${source}" is no volume name`, { hint: 'for a path write type=bind' })
+      }
+      return { kind: 'volume', name: source, target, readonly }
     case 'tmpfs':
       return tmpfs(target, fields.get('tmpfs-size'), fields.get('tmpfs-mode'), flag)
     default:
@@ -103,7 +106,9 @@ export function readHost(text: string): { readonly name: string; readonly addres
   if (match?.[1] === undefined || address === undefined) {
     throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}" has not the form name:address`)
   }
-  if (address === 'host-gateway') return { name: match[1], address: '127.0.0.1' }
+  if (address === 'host-gateway') {
+    throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}": host-gateway is not supported yet`)
+  }
   if (!/^[0-9a-fA-F:.]+$/.test(address)) {
     throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}": "${address}" is no IP address`)
   }

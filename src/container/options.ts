@@ -33,8 +33,6 @@ export interface RunOptions {
   readonly privileged: boolean
   readonly interactive: boolean
   readonly terminal: boolean
-  /** TERM of the caller, handed on with a terminal. */
-  readonly term: string
   readonly shmSizeBytes: number | undefined
   readonly limits: {
     readonly memoryBytes?: number
