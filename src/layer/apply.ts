@@ -128,7 +128,7 @@ class Unpacker implements TarVisitor {
 
   finish(): AppliedLayer {
     this.#reader.finish()
-    for (const [hostPath, mtime] of this.#times) utimesSync(fsPath(hostPath), mtime, mtime)
+    for (const [hostPath, mtime] of this.#times) utimesSync(fsPath(hostPath), timeOf(mtime), timeOf(mtime))
     const { size, entries } = this.#list.finish()
     return { diffId: diffIdFromHex(this.#hash.digest('hex')), size, tarSize: this.#tarSize, entries }
   }
@@ -185,7 +185,7 @@ class Unpacker implements TarVisitor {
     // Giving a file away takes its setuid bit; the umask took others.
     if (isOwned || (entry.mode & (this.#mask | 0o7000)) !== 0) fchmodSync(fd, entry.mode)
     if (entry.xattrs.length > 0) this.#setXattrs(entry, hostPath)
-    futimesSync(fd, entry.mtime, entry.mtime)
+    futimesSync(fd, timeOf(entry.mtime), timeOf(entry.mtime))
     this.#file = undefined
     closeSync(fd)
   }
@@ -300,7 +300,7 @@ class Unpacker implements TarVisitor {
     if (entry.uid !== 0 || entry.gid !== 0) lchownSync(fsPath(hostPath), entry.uid, entry.gid)
     if (entry.type !== 'symlink' && (entry.mode & (this.#mask | 0o7000)) !== 0) chmodSync(fsPath(hostPath), entry.mode)
     this.#setXattrs(entry, hostPath)
-    lutimesSync(fsPath(hostPath), entry.mtime, entry.mtime)
+    lutimesSync(fsPath(hostPath), timeOf(entry.mtime), timeOf(entry.mtime))
   }
 
   #setXattrs(entry: TarEntry, hostPath: string): void {
@@ -330,6 +330,11 @@ class Unpacker implements TarVisitor {
     makeNode(hostPath, 'character', 0, 0)
     this.#list.add('whiteout', hostPath.slice(this.#target.length + 1), 0)
   }
+}
+
+/** Node takes a number below 0 for "now", but not a Date. */
+function timeOf(seconds: number): number | Date {
+  return seconds < 0 ? new Date(seconds * 1000) : seconds
 }
 
 /** What this machine cannot do for an entry, said with its name; other errors as they are. */

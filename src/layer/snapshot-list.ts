@@ -1,10 +1,9 @@
 /**
  * The list of what a snapshot holds, as it is kept beside it: type, size and path of each entry.
  *
- * Snapshots are not fsynced. After the machine went down, one is believed only when its files are as the list says.
+ * Snapshots are not fsynced. After the machine went down, one is believed only when its files are as the list says: see
+ * `store/matches-list.ts`, which reads what is written here.
  */
-import { lstatSync } from 'node:fs'
-import { fsPath } from '../core/path-bytes.js'
 import type { LayerEntryType } from './walk.js'
 
 /** One line: a letter for the type, the size of a file, the path, where a newline is written as a NUL. */
@@ -50,18 +49,4 @@ export class SnapshotList {
     }
     return { size, entries: lines.join('') }
   }
-}
-
-/** True when all that the list names is in the directory, each of its type and size. Costs one lstat per entry. */
-export function matchesList(directory: string, entries: string): boolean {
-  for (const line of entries.split('\n')) {
-    if (line === '') continue
-    const blank = line.indexOf(' ')
-    const path = line.slice(blank + 1).replaceAll('\0', '\n')
-    const stats = lstatSync(fsPath(`${directory}/${path}`), { throwIfNoEntry: false })
-    if (stats === undefined) return false
-    if (line[0] === 'f' && (!stats.isFile() || stats.size !== Number(line.slice(1, blank)))) return false
-    if (line[0] === 'd' && !stats.isDirectory()) return false
-  }
-  return true
 }
