@@ -1,2 +1,3 @@
 /** The functions that `io/pool.ts` runs in worker threads: each takes and returns plain data. */
-export {}
+export { hashEntries } from './context/hash.js'
+export { writeFiles } from './ops/copy-write.js'
