@@ -92,7 +92,7 @@ export class FileMemo {
     const xattrs: Record<string, string> = {}
     let i = 0
     for (const [path, { stamp, known }] of this.#rows) {
-      stamp.forEach((value, column) => rows.writeDoubleLE(value, i * rowBytes + column * 8))
+      for (const [column, value] of stamp.entries()) rows.writeDoubleLE(value, i * rowBytes + column * 8)
       if (known.sha256 !== '') rows.write(known.sha256, i * rowBytes + columns * 8, 'hex')
       if (known.xattrs !== '') xattrs[path] = known.xattrs
       i++
