@@ -64,12 +64,13 @@ export function runProcess(file: string, args: readonly string[], options: Proce
     function finish(code: number | null, signal: NodeJS.Signals | null): void {
       clearTimeout(timer)
       options.signal.removeEventListener('abort', onAbort)
-      if (failure !== undefined) return reject(failure)
-      resolve({
-        exitCode: code ?? 128 + (signalNumbers[signal ?? ''] ?? 0),
-        stdout: Buffer.concat(output.stdout).toString(),
-        stderr: Buffer.concat(output.stderr).toString(),
-      })
+      if (failure !== undefined) reject(failure)
+      else
+        resolve({
+          exitCode: code ?? 128 + (signalNumbers[signal ?? ''] ?? 0),
+          stdout: Buffer.concat(output.stdout).toString(),
+          stderr: Buffer.concat(output.stderr).toString(),
+        })
     }
   })
 }
