@@ -36,7 +36,7 @@ export interface ResolvedImage {
 }
 
 /** Small blobs that are here already; undefined for those that are not. What it returns is checked like anything else. */
-export type ReadKnown = (blob: { readonly digest: Digest; readonly size: number }) => Promise<Uint8Array | undefined>
+export type ReadKnown = (blob: { readonly digest: Digest; readonly size?: number }) => Promise<Uint8Array | undefined>
 
 const acceptedTypes = [
   mediaTypes.ociManifest,
@@ -86,22 +86,30 @@ export async function resolveImage(
  * a registry that does not say the digest is asked for the whole manifest.
  */
 export async function headManifest(client: RegistryClient, reference: Reference, ctx: Context): Promise<Descriptor | undefined> {
-  const { answer } = await client.fetch({ ...manifestRequest(reference, 'HEAD'), accept: [200, 404] }, 0, ctx)
+  const head = await askHead(client, reference, ctx)
+  if (head === undefined || head !== 'unsaid') return head
+  return (await getManifest(client, reference, undefined, async () => undefined, ctx)).descriptor
+}
+
+/** What a HEAD tells: undefined for "no such image", `'unsaid'` for an answer without the digest. */
+async function askHead(client: RegistryClient, reference: Reference, ctx: Context): Promise<Descriptor | 'unsaid' | undefined> {
+  const { answer } = await client.fetch({ ...manifestRequest(reference, 'HEAD'), accept: [200, 404, 405] }, 0, ctx)
   if (answer.status === 404) return undefined
   const digest = parseDigest(String(answer.headers['docker-content-digest'] ?? ''))
   const mediaType = contentType(answer)
   const size = Number(answer.headers['content-length'] ?? Number.NaN)
-  const usable =
-    digest !== undefined && Number.isSafeInteger(size) && (isIndexMediaType(mediaType) || isManifestMediaType(mediaType))
-  if (usable) return { mediaType, digest, size }
-  return (await getManifest(client, reference, undefined, async () => undefined, ctx)).descriptor
+  const isKnownType = isIndexMediaType(mediaType) || isManifestMediaType(mediaType)
+  return answer.status === 200 && digest !== undefined && Number.isSafeInteger(size) && isKnownType
+    ? { mediaType, digest, size }
+    : 'unsaid'
 }
 
 /** What the name points at. A tag is looked up by HEAD first: often its digest is known here, and nothing has to be fetched. */
 async function findTop(client: RegistryClient, reference: Reference, readKnown: ReadKnown, ctx: Context): Promise<Found> {
   if (reference.digest !== undefined) return getManifest(client, reference, undefined, readKnown, ctx)
-  const head = await headManifest(client, reference, ctx)
+  const head = await askHead(client, reference, ctx)
   if (head === undefined) throw notFound(reference)
+  if (head === 'unsaid') return getManifest(client, reference, undefined, readKnown, ctx)
   return getManifest(client, { ...reference, digest: head.digest }, head, readKnown, ctx)
 }
 
@@ -114,9 +122,10 @@ async function getManifest(
   ctx: Context,
 ): Promise<Found> {
   const subject = familiarReference(reference)
-  const known = expected === undefined ? undefined : await readKnown(expected)
-  if (expected !== undefined && known !== undefined && digestOf(known) === expected.digest) {
-    return foundOf(Buffer.from(known), expected.mediaType, expected, subject)
+  const pinned = expected ?? (reference.digest === undefined ? undefined : { digest: reference.digest })
+  const known = pinned === undefined ? undefined : await readKnown(pinned)
+  if (pinned !== undefined && known !== undefined && digestOf(known) === pinned.digest) {
+    return foundOf(Buffer.from(known), expected?.mediaType, expected, subject)
   }
   const request = { ...manifestRequest(reference, 'GET'), accept: [200, 404] }
   const { answer, bytes } = await client.fetch(request, manifestLimitBytes, ctx)
@@ -133,7 +142,7 @@ async function getManifest(
   return foundOf(bytes, contentType(answer), expected, subject)
 }
 
-function foundOf(bytes: Buffer, type: string, expected: Descriptor | undefined, subject: string): Found {
+function foundOf(bytes: Buffer, type: string | undefined, expected: Descriptor | undefined, subject: string): Found {
   const parsed = parseManifest(bytes, type, subject)
   const descriptor = { mediaType: parsed.mediaType, digest: digestOf(bytes), size: bytes.length }
   return {

@@ -168,11 +168,16 @@ export interface FakeServer extends AsyncDisposable {
   readonly authorizations: string[]
 }
 
+/** How a fake listens. */
+export interface FakeOptions {
+  /** The handler reads the body itself. */
+  readonly streamed: boolean
+  /** Loopback when it is not set. */
+  readonly address?: string
+}
+
 /** Starts a server that answers as `handler` says. Bodies are read before it is called unless `streamed`. */
-export async function startFake(
-  handler: FakeHandler,
-  options: { readonly streamed: boolean } = { streamed: false },
-): Promise<FakeServer> {
+export async function startFake(handler: FakeHandler, options: FakeOptions = { streamed: false }): Promise<FakeServer> {
   const seen: string[] = []
   const authorizations: string[] = []
   const server: Server = createServer((incoming, response) => {
@@ -192,7 +197,7 @@ export async function startFake(
     incoming.on('end', go)
     incoming.on('error', () => undefined)
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(0, options.address ?? '127.0.0.1', resolve))
   return {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
