@@ -27,10 +27,7 @@ export interface Engine {
  *
  * @throws CancelledError when the signal aborted, whatever the work threw then
  */
-export async function withEngine<Result>(
-  options: EngineOptions,
-  work: (engine: Engine) => Promise<Result>,
-): Promise<Result> {
+export async function withEngine<Result>(options: EngineOptions, work: (engine: Engine) => Promise<Result>): Promise<Result> {
   const settings = engineDefaults(options)
   try {
     settings.signal.throwIfAborted()

@@ -23,6 +23,8 @@ export interface IgnoreMatcher {
   isExcluded(state: IgnoreState): boolean
   /** True when nothing below the excluded directory `path` can be included again. */
   canPruneAt(path: string, state: IgnoreState): boolean
+  /** True when some pattern may match something below the directory `path`. */
+  canMatchBelow(path: string): boolean
   /** `enter` and `isExcluded` from the root on, for a single path. */
   excludes(path: string): boolean
   /** `canPruneAt` for a single path. False for a directory that is not excluded. */
@@ -88,6 +90,7 @@ export function compileIgnore(patterns: readonly string[]): IgnoreMatcher {
     enter,
     isExcluded,
     canPruneAt,
+    canMatchBelow: (path) => compiled.some((pattern) => pattern.canMatchBelow(path)),
     excludes: (path) => isExcluded(stateOf(path)),
     canPrune(path) {
       const state = stateOf(path)

@@ -7,52 +7,48 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Context } from '../core/context.js'
-import { systemCode } from '../core/errors.js'
+import { fsPath, isLossy } from '../core/path-bytes.js'
 import type { WorkerPool } from '../io/pool.js'
 import { digestLayer, type LayerDigest } from '../layer/digest.js'
-import { layerStack } from '../layer/stack.js'
+import type { DigestLayerTask } from '../layer/tasks.js'
 import type { OpResult } from '../solver/ports.js'
 import type { ActiveSnapshot, Store } from '../store/types.js'
 
 /** What `commitLayer` needs. */
 export interface CommitPorts {
-  readonly store: Store
+  readonly store: Pick<Store, 'layers' | 'snapshots'>
   readonly pool: WorkerPool
-}
-
-/** The argument of the worker's `digestLayer`. */
-export interface DigestRequest {
-  readonly upper: string
-  /** Directories of the layers below, bottom first. */
-  readonly lowers: readonly string[]
 }
 
 const smallEntries = 256
 const smallBytes = 4 << 20
 
-/** Makes `active` a layer. Its record is saved after its files are in place. */
+/**
+ * Makes `active` a layer. Its record is saved after its files are in place.
+ *
+ * The layers below are not looked at: overlayfs makes a whiteout only for a name that is there, and the tar that is packed
+ * later must be the one that is digested now, whatever then lies below.
+ *
+ * @param knownContent sha256 (hex) of files by path relative to the layer, where they are known
+ */
 export async function commitLayer(
   active: ActiveSnapshot,
-  lowers: readonly string[],
+  knownContent: ReadonlyMap<string, string>,
   { store, pool }: CommitPorts,
   ctx: Context,
-): Promise<OpResult> {
-  const request: DigestRequest = { upper: active.upper, lowers }
-  const digest = isSmall(active.upper) ? digestRequest(request) : await pool.run<LayerDigest>('digestLayer', request, ctx.signal)
+): Promise<Extract<OpResult, { readonly kind: 'layer' }>> {
+  const { upper } = active
+  const task: DigestLayerTask = { upper, knownContent }
+  const digest = isSmall(upper)
+    ? digestLayer(upper, { knownContent })
+    : await pool.run<LayerDigest>('digestLayerTask', task, ctx.signal)
   const { diffId, contentId, size } = digest
   const known = store.layers.find(diffId)
-  if (known?.snapshot !== undefined && store.snapshots.has(known.snapshot)) {
-    if (known.contentId === undefined) store.layers.save({ ...known, contentId })
-  } else {
+  if (known?.snapshot === undefined) {
     const snapshot = await active.commit(digest.entries)
     store.layers.save({ diffId, snapshot, contentId, size, blobs: [], sources: [] })
-  }
+  } else if (known.contentId === undefined) store.layers.save({ ...known, contentId })
   return { kind: 'layer', diffId, contentId, size }
-}
-
-/** Digests a layer; also what the worker calls. */
-export function digestRequest({ upper, lowers }: DigestRequest): LayerDigest {
-  return digestLayer(upper, { lowers: layerStack(lowers) })
 }
 
 /** Counts entries and bytes, and stops counting when they are many. */
@@ -62,22 +58,13 @@ function isSmall(directory: string): boolean {
   const directories = [directory]
   for (let path = directories.pop(); path !== undefined; path = directories.pop()) {
     for (const entry of readdirSync(path, { withFileTypes: true })) {
-      if (++entries > smallEntries) return false
+      // A name that is not UTF-8 cannot be looked up by this text: let the worker see.
+      if (++entries > smallEntries || isLossy(entry.name)) return false
       const child = join(path, entry.name)
       if (entry.isDirectory()) directories.push(child)
-      else if (entry.isFile()) bytes += sizeOf(child)
+      else if (entry.isFile()) bytes += lstatSync(fsPath(child)).size
       if (bytes > smallBytes) return false
     }
   }
   return true
-}
-
-/** A name that is not UTF-8 cannot be looked up by this text: it counts as large. */
-function sizeOf(path: string): number {
-  try {
-    return lstatSync(path).size
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return smallBytes + 1
-    throw error
-  }
 }

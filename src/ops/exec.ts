@@ -29,7 +29,7 @@ export interface ExecSettings {
 }
 
 /** What running a command needs. */
-export interface ExecPorts extends CommitPorts, MountPorts {
+export interface ExecPorts extends MountPorts, Pick<CommitPorts, 'pool'> {
   readonly openSandbox: () => Promise<Sandbox>
   readonly settings: ExecSettings
   readonly now: () => number
@@ -72,8 +72,11 @@ async function runExec(
     limits: ports.settings.limits,
   }
   await runCommand(plan, sandbox, output, ports, ctx)
-  return await commitLayer(active, lowers, ports, ctx)
+  return await commitLayer(active, noKnownContent, ports, ctx)
 }
+
+/** Nothing that a command wrote was hashed before. */
+const noKnownContent: ReadonlyMap<string, string> = new Map()
 
 async function runCommand(
   plan: SandboxPlan,
