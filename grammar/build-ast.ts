@@ -22,9 +22,10 @@ import type {
   WordsInstruction,
 } from './ast.js'
 import { trimBlanks } from './blank.js'
+import { parseDevice } from './device.js'
 import { parseDuration } from './duration.js'
 import { checkFlags, flagsOf, readFlag } from './flags.js'
-import { parseHeredocWord } from './heredocs.js'
+import { parseHeredocWord, stripLeadingTabs } from './heredocs.js'
 import type { LexedHeredoc, LexedLine } from './lexer.js'
 import { formHint, type Reporter } from './messages.js'
 
@@ -107,8 +108,16 @@ function buildRun(cst: CstNode, scope: Scope): RunInstruction {
   const base = baseOf(cst, scope)
   checkChoice(base.flags, 'network', ['default', 'none', 'host'], scope)
   checkChoice(base.flags, 'security', ['sandbox', 'insecure'], scope)
+  checkDevices(base.flags, scope)
   const heredocs = scope.lexed.heredocs.map((heredoc) => heredocOf(heredoc, scope))
   return { kind: 'run', ...base, command: commandOf(cst, scope), heredocs }
+}
+
+function checkDevices(flags: readonly Flag[], { report }: Scope): void {
+  for (const { name, value, span } of flags) {
+    const device = name === 'device' && value !== undefined ? parseDevice(value) : undefined
+    if (device !== undefined && 'problem' in device) report.error('DOCKERFILE_BAD_FLAG', device.problem, span, device.hint)
+  }
 }
 
 function checkChoice(flags: readonly Flag[], name: string, choices: readonly string[], { report }: Scope): void {
@@ -201,7 +210,7 @@ function heredocOf({ mark, body }: LexedHeredoc, scope: Scope): Heredoc {
   return {
     name: mark.name,
     fileDescriptor: mark.fileDescriptor,
-    content: mark.stripTabs ? raw.replace(/^\t+/gm, '') : raw,
+    content: mark.stripTabs ? stripLeadingTabs(raw) : raw,
     expand: mark.expand,
     stripTabs: mark.stripTabs,
     span: scope.lexed.line.span(mark.start, mark.end),

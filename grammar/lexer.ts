@@ -77,7 +77,7 @@ function bodyToken(mark: HeredocMark, end: number): IToken {
 const flags = [t.Blank, t.FlagsEnd, t.Flag]
 
 function modes(escapeChar: '\\' | '`'): Record<string, TokenType[]> {
-  const { pair, bare, legacyKey, danglingEscape } = t.pairTokens(escapeChar)
+  const { pair, bare, legacyKey, danglingEscape } = t.pairTokensBy[escapeChar]
   return {
     line: [...t.keywords, t.UnknownKeyword, t.Blank],
     onbuild: [...flags, ...t.keywords, t.UnknownKeyword],

@@ -63,13 +63,15 @@ export const Pair = createToken({ name: 'Pair', pattern: Lexer.NA })
 export const Bare = createToken({ name: 'Bare', pattern: Lexer.NA })
 export const LegacyKey = createToken({ name: 'LegacyKey', pattern: Lexer.NA })
 
-/** The token types that depend on the file's escape character. */
-export function pairTokens(escapeChar: '\\' | '`'): {
+/** Token types whose end depends on the file's escape character. */
+export interface PairTokens {
   readonly pair: TokenType
   readonly bare: TokenType
   readonly legacyKey: TokenType
   readonly danglingEscape: TokenType
-} {
+}
+
+function pairTokens(escapeChar: string): PairTokens {
   const suffix = escapeChar === '\\' ? 'Backslash' : 'Backtick'
   const word = (accept: (word: string) => boolean): CustomPatternMatcherFunc => {
     return (text, offset) => {
@@ -104,6 +106,9 @@ export function pairTokens(escapeChar: '\\' | '`'): {
     }),
   }
 }
+
+/** Both sets are made before any parser, which must know all members of a category. */
+export const pairTokensBy: Readonly<Record<'\\' | '`', PairTokens>> = { '\\': pairTokens('\\'), '`': pairTokens('`') }
 
 // JSON form. `JsonOpen` looks ahead: only a valid array of strings to the end of the line is one.
 export const JsonOpen = createToken({ name: 'JsonOpen', pattern: jsonAt(true), push_mode: 'json', line_breaks: false })
