@@ -94,7 +94,10 @@ function modes(escapeChar: '\\' | '`'): Record<string, TokenType[]> {
 
 /** Makes a lexer; only a test asks for chevrotain's own checks of the token definitions, which take time. */
 export function makeLexer(escapeChar: '\\' | '`', options: ILexerConfig = { skipValidations: true }): Lexer {
-  return new Lexer({ modes: modes(escapeChar), defaultMode: 'line' }, { positionTracking: 'onlyOffset', ...options })
+  return new Lexer(
+    { modes: modes(escapeChar), defaultMode: 'line' },
+    { positionTracking: 'onlyOffset', safeMode: true, ...options },
+  )
 }
 
 const lexers = new Map<string, Lexer>()

@@ -33,7 +33,7 @@ export function argumentsOf(tokens: readonly IToken[]): string[] {
   const isLegacy = tokens.some(({ tokenType }) => tokenType.name.startsWith('LegacyKey'))
   const isArg = tokens.some(({ tokenType }) => tokenType === t.Arg)
   const values = tokens.flatMap(({ tokenType, image }) => {
-    if (/^(Word|RestText|HealthKind|LegacyKey|Bare)/.test(tokenType.name)) return [image]
+    if (/^(Word|RestText|HealthKind|LegacyKey|Definition)/.test(tokenType.name)) return [image]
     if (tokenType === t.JsonString) return [String(JSON.parse(image))]
     if (!tokenType.name.startsWith('Pair')) return []
     const equals = image.indexOf('=')
