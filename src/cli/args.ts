@@ -160,13 +160,21 @@ function resolveFlag(
   written: readonly string[] | undefined,
   env: Readonly<Record<string, string | undefined>>,
 ): unknown {
-  if (spec.type === 'list') return written ?? []
+  if (spec.type === 'list') return written ?? listIn(spec.env === undefined ? undefined : env[spec.env])
   const last = written?.at(-1)
   if (last !== undefined) return readValue(last, spec, `--${name}`)
   const fromEnv = spec.env === undefined ? undefined : env[spec.env]
   if (fromEnv !== undefined && fromEnv !== '') return readValue(fromEnv, spec, spec.env ?? '')
   if (spec.default !== undefined) return readValue(spec.default, spec, `--${name}`)
   return spec.type === 'boolean' ? false : undefined
+}
+
+/** A variable that stands in for a list has commas between the values. */
+function listIn(text: string | undefined): readonly string[] {
+  return (text ?? '')
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '')
 }
 
 function readValue(text: string, spec: FlagSpec, from: string): unknown {

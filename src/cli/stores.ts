@@ -1,6 +1,6 @@
 /** What commands share about the store: where it is, and how people's words for images are looked up in it. */
 import { userInfo } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Digest } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
@@ -11,7 +11,7 @@ import type { Shell } from './shell.js'
 
 /** The store's directory: `--root`, MILLE_ROOT, or the place for this user. */
 export function storeRoot(shell: Pick<Shell, 'env' | 'globals'>): string {
-  if (shell.globals.root !== undefined) return shell.globals.root
+  if (shell.globals.root !== undefined) return resolve(shell.globals.root)
   const { env } = shell
   if (isSystemUser(env)) return '/var/lib/mille'
   const data = env.XDG_DATA_HOME || join(env.HOME || userInfo().homedir, '.local/share')
@@ -19,7 +19,7 @@ export function storeRoot(shell: Pick<Shell, 'env' | 'globals'>): string {
 }
 
 /** Root of the machine; the root of a user namespace is a user of his own (the launcher says so in MILLE_ROOTLESS). */
-function isSystemUser(env: Readonly<Record<string, string | undefined>>): boolean {
+export function isSystemUser(env: Readonly<Record<string, string | undefined>>): boolean {
   return process.geteuid?.() === 0 && !env.MILLE_ROOTLESS
 }
 
