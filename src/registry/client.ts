@@ -61,7 +61,7 @@ const redirectLimit = 6
 const errorBodyLimitBytes = 16 * 1024
 const tokenLimitBytes = 1024 * 1024
 
-/** Makes a client. Release it with `await using`, or its idle connections keep the process for some seconds. */
+/** Makes a client. Release it with `await using`: it keeps connections open. */
 export function createRegistryClient(options: RegistryClientOptions = {}): RegistryClient {
   return new RegistryClient(options)
 }

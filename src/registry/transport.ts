@@ -8,6 +8,7 @@ import type { Agent, ClientRequest, IncomingHttpHeaders, IncomingMessage, Outgoi
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { systemCode } from '../core/errors.js'
 import { openTunnel, type ProxySettings, proxyAddress, proxyAuthorization, proxyFor } from './proxy.js'
 import { loadTlsMaterial, type TlsSettings } from './tls.js'
 
@@ -66,13 +67,17 @@ export class Transport {
     request.signal.throwIfAborted()
     const proxy = proxyFor(request.url, this.#options.proxy)
     const agent = await this.#agentFor(request, proxy)
-    const sent = await this.#open(request, proxy, agent)
-    try {
-      return await this.#exchange(request, sent)
-    } catch (error) {
-      sent.destroy()
-      request.signal.throwIfAborted()
-      throw error
+    for (;;) {
+      const sent = await this.#open(request, proxy, agent)
+      try {
+        return await this.#exchange(request, sent)
+      } catch (error) {
+        sent.destroy()
+        request.signal.throwIfAborted()
+        // The server closed a kept connection just as it was taken: that says nothing, a fresh one is tried at once.
+        const isStale = sent.reusedSocket && systemCode(error) === 'ECONNRESET' && request.body === undefined
+        if (!isStale) throw error
+      }
     }
   }
 

@@ -97,7 +97,8 @@ test('a connection that always dies before the first byte ends after the allowed
     }),
   )
   assert.is(error.code, 'REGISTRY_UNREACHABLE')
-  assert.is(tries, quick.tries)
+  // The first try finds a kept connection; that it dies says nothing and does not count.
+  assert.is(tries, quick.tries + 1)
 })
 
 test('wrong bytes of the right size are REGISTRY_DIGEST_MISMATCH and are not asked for again', async () => {
