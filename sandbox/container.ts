@@ -16,7 +16,7 @@ import { mountOverlay, unmountOverlay } from './mounts.js'
 import type { JoinedNetwork } from './network.js'
 import type { ExitStatus, SandboxIo, SandboxPlan } from './plan.js'
 import { namesSystemdStub, resolvConf } from './rootfs.js'
-import { cgroupsPathOf, type Runtime, runArguments } from './runtime.js'
+import { cgroupsPathOf, type Runtime, runtimeArguments } from './runtime.js'
 import { type ProcessEnd, type RunningProcess, startProcess } from './spawn.js'
 import { mountPointNames, type OwnState, removeBundle } from './state.js'
 import { exitStatusOf } from './status.js'
@@ -45,7 +45,7 @@ export async function runContainer(
     const bundle = prepareBundle(plan, host, scope)
     const cgroupsPath = cgroupsPathOf(host.runtime, host.id)
     const watchesMemory = plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined
-    const child = startProcess(runArguments(host.runtime, host.state, bundle, host.id), {
+    const child = startProcess(runtimeArguments('run', host.runtime, host.state, bundle, host.id), {
       env: host.env,
       stdin: io.stdin,
       stdout: io.onStdout,
@@ -89,7 +89,7 @@ function addNote(error: unknown, release: unknown): void {
 
 /** Everything on disk and in the mount table that the runtime will look for. Returns the bundle directory. */
 function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): string {
-  const bundle = join(host.state.directory, host.id)
+  const bundle = join(host.state.bundles, host.id)
   const root = join(bundle, mountPointNames.root)
   mkdirSync(root, { recursive: true, mode: 0o700 })
   scope.defer(() => removeBundle(bundle))
@@ -111,6 +111,7 @@ function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): st
     mounts,
     ...(host.network.path === undefined ? {} : { networkPath: host.network.path }),
     ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
+    ...(host.runtime.seccompProgram === undefined ? {} : { seccompProgram: host.runtime.seccompProgram }),
   })
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(config))
   return bundle
