@@ -57,7 +57,7 @@ export interface ParseOptions {
   readonly command: string
   /** False: everything from the first argument on is an argument, even when it starts with a dash. */
   readonly interspersed: boolean
-  /** Long names that docker has and mille has not yet: an error of its own. */
+  /** What docker has and mille has not yet, as `name` or `name|letter`: an error of its own. */
   readonly unsupported: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
 }
@@ -132,8 +132,11 @@ function parseArgsOptions(table: FlagTable): NonNullable<ParseArgsConfig['option
 }
 
 function unknownFlag(token: Token, table: FlagTable, options: ParseOptions): UsageError {
-  if (options.unsupported.includes(token.name)) {
-    return new UsageError('USAGE_UNKNOWN_FLAG', `${token.rawName} of docker is not supported by "${options.command}" yet`)
+  const isShort = !token.rawName.startsWith('--')
+  const known = options.unsupported.find((entry) => entry.split('|')[isShort ? 1 : 0] === token.name)
+  if (known !== undefined) {
+    const name = isShort ? `${token.rawName} (--${known.split('|')[0]})` : token.rawName
+    return new UsageError('USAGE_UNKNOWN_FLAG', `${name} of docker is not supported by "${options.command}" yet`)
   }
   const near = token.rawName.startsWith('--')
     ? didYouMean(

@@ -28,8 +28,19 @@ export const buildFlags = {
   network: { type: 'string', value: 'mode', default: 'default', help: 'The network of RUN steps: default, host or none' },
   'no-cache': { type: 'boolean', help: 'Run every step again' },
   'no-cache-filter': { type: 'list', value: 'stage', help: 'Run every step of these stages again' },
-  output: { type: 'list', short: 'o', value: 'where', help: 'Where the result goes: a directory, -, or type=local|tar|oci|docker|image|registry,dest=…' },
-  platform: { type: 'list', value: 'os/arch', help: 'What the image is for', env: 'DOCKER_DEFAULT_PLATFORM', defaultText: "this machine's" },
+  output: {
+    type: 'list',
+    short: 'o',
+    value: 'where',
+    help: 'Where the result goes: a directory, -, or type=local|tar|oci|docker|image|registry,dest=…',
+  },
+  platform: {
+    type: 'list',
+    value: 'os/arch',
+    help: 'What the image is for',
+    env: 'DOCKER_DEFAULT_PLATFORM',
+    defaultText: "this machine's",
+  },
   progress: {
     type: 'string',
     value: 'mode',
@@ -53,7 +64,17 @@ export const buildFlags = {
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
   ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'call', 'cgroup-parent', 'check', 'cpu-period', 'cpu-quota'],
-  ...['cpu-shares', 'cpuset-cpus', 'cpuset-mems', 'debug', 'disable-content-trust', 'isolation', 'memory', 'memory-swap', 'policy'],
+  ...[
+    'cpu-shares|c',
+    'cpuset-cpus',
+    'cpuset-mems',
+    'debug|D',
+    'disable-content-trust',
+    'isolation',
+    'memory|m',
+    'memory-swap',
+    'policy',
+  ],
   ...['security-opt', 'squash', 'ssh', 'ulimit'],
 ]
 
@@ -89,7 +110,9 @@ function refuse(values: Values): void {
   for (const name of ['provenance', 'sbom'] as const) {
     const value = values[name]
     if (value === undefined || /^(0|f|false)$/i.test(value) || value === 'disabled=true') continue
-    throw new UsageError('USAGE_BAD_FLAG', `--${name}=${value} is not supported yet`, { hint: `leave it out, or write --${name}=false` })
+    throw new UsageError('USAGE_BAD_FLAG', `--${name}=${value} is not supported yet`, {
+      hint: `leave it out, or write --${name}=false`,
+    })
   }
   if (!values.rm) throw new UsageError('USAGE_BAD_FLAG', '--rm=false is not supported: nothing is left of a step')
   if (values.push && values.output.some((text) => !/type=(image|registry)/.test(text))) {
@@ -115,12 +138,17 @@ function readPlatform(texts: readonly string[]): Platform | undefined {
   const [first] = names
   if (first === undefined) return undefined
   if (names.length > 1) {
-    throw new UsageError('USAGE_BAD_FLAG', `--platform ${names.join(',')}: images for several platforms at once are not supported yet`)
+    throw new UsageError(
+      'USAGE_BAD_FLAG',
+      `--platform ${names.join(',')}: images for several platforms at once are not supported yet`,
+    )
   }
   const host = platformOf(process.platform, process.arch)
   const platform = first === 'local' ? host : parsePlatform(first, host)
   if (platform !== undefined) return platform
-  throw new UsageError('USAGE_BAD_FLAG', `--platform "${first}" is no platform`, { hint: 'for example linux/amd64 or linux/arm64' })
+  throw new UsageError('USAGE_BAD_FLAG', `--platform "${first}" is no platform`, {
+    hint: 'for example linux/amd64 or linux/arm64',
+  })
 }
 
 function readBuildNetwork(text: string): 'default' | 'host' | 'none' {

@@ -26,5 +26,11 @@ export function readGlobals(
   const areas = (env.MILLE_DEBUG ?? '').split(',').filter((area) => area !== '')
   const debug = new Set(areas.map((area) => (area === '1' || area === 'true' ? 'all' : area)))
   if (values.debug) debug.add('all')
-  return { root: values.root, runtime: values.runtime, configDir: values.config, insecureRegistries: values['insecure-registry'], debug }
+  return {
+    root: values.root,
+    runtime: values.runtime,
+    configDir: values.config,
+    insecureRegistries: values['insecure-registry'],
+    debug,
+  }
 }

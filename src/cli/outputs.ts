@@ -50,9 +50,13 @@ export function readOutput(text: string, around: OutputSurroundings): BuildOutpu
       return { type: 'image', names, push, ...ociMediaTypes, ...compressionOf(text, fields) }
     }
     default:
-      throw new UsageError('USAGE_BAD_FLAG', `--output ${text} has ${type === undefined ? 'no type' : `the unknown type "${type}"`}`, {
-        hint: 'types are local, tar, oci, docker, image, registry',
-      })
+      throw new UsageError(
+        'USAGE_BAD_FLAG',
+        `--output ${text} has ${type === undefined ? 'no type' : `the unknown type "${type}"`}`,
+        {
+          hint: 'types are local, tar, oci, docker, image, registry',
+        },
+      )
   }
 }
 

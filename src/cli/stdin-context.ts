@@ -41,18 +41,28 @@ export async function readStdinContext(stdin: AsyncIterable<Uint8Array>, signal:
 
 /** The Dockerfile of `-f -`. */
 export async function readStdinDockerfile(stdin: AsyncIterable<Uint8Array>): Promise<DockerfileSource> {
-  return { name: 'Dockerfile', text: (await collect(limited(stdin, dockerfileLimit, 'USAGE_BAD_ARGUMENT', dockerfileName))).toString('utf8') }
+  return {
+    name: 'Dockerfile',
+    text: (await collect(limited(stdin, dockerfileLimit, 'USAGE_BAD_ARGUMENT', dockerfileName))).toString('utf8'),
+  }
 }
 
 /** gzip, zstd, or a tar header with its magic. */
 function isArchive(head: Buffer): boolean {
   const hex = head.subarray(0, 6).toString('hex')
   if (hex.startsWith('425a68') || hex === 'fd377a585a00') {
-    throw new UsageError('USAGE_BAD_ARGUMENT', 'the context on stdin is compressed with bzip2 or xz, which is not supported yet', {
-      hint: 'decompress it in the pipe: xz -d < context.tar.xz | mille build -',
-    })
+    throw new UsageError(
+      'USAGE_BAD_ARGUMENT',
+      'the context on stdin is compressed with bzip2 or xz, which is not supported yet',
+      {
+        hint: 'decompress it in the pipe: xz -d < context.tar.xz | mille build -',
+      },
+    )
   }
-  return ['1f8b', '28b52ffd'].some((magic) => hex.startsWith(magic)) || head.subarray(magicAt, magicAt + 5).toString('latin1') === 'ustar'
+  return (
+    ['1f8b', '28b52ffd'].some((magic) => hex.startsWith(magic)) ||
+    head.subarray(magicAt, magicAt + 5).toString('latin1') === 'ustar'
+  )
 }
 
 /** The first bytes, at least a tar header's where there are as many, and the whole. */

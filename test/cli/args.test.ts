@@ -17,7 +17,7 @@ const table = {
 
 function parse(args: string[], options: { interspersed?: boolean; env?: Record<string, string> } = {}) {
   const { interspersed = true, env = {} } = options
-  return parseFlags(args, table, { command: 'mille try', interspersed, unsupported: ['squash'], env })
+  return parseFlags(args, table, { command: 'mille try', interspersed, unsupported: ['squash', 'detach|d'], env })
 }
 
 function codeAndMessage(args: string[], env?: Record<string, string>): string {
@@ -111,6 +111,9 @@ test('mistakes are errors that name the flag and say what to do', () => {
     [['--tga', 'x'], 'USAGE_UNKNOWN_FLAG: unknown flag --tga for "mille try" (did you mean --tag?)'],
     [['-x'], 'USAGE_UNKNOWN_FLAG: unknown flag -x for "mille try" ("mille try --help" lists the flags)'],
     [['--squash'], 'USAGE_UNKNOWN_FLAG: --squash of docker is not supported by "mille try" yet'],
+    [['-id'], 'USAGE_UNKNOWN_FLAG: -d (--detach) of docker is not supported by "mille try" yet'],
+    [['--detach'], 'USAGE_UNKNOWN_FLAG: --detach of docker is not supported by "mille try" yet'],
+    [['--d'], 'USAGE_UNKNOWN_FLAG: unknown flag --d for "mille try" ("mille try --help" lists the flags)'],
     [['--constructor'], 'USAGE_UNKNOWN_FLAG: unknown flag --constructor for "mille try" ("mille try --help" lists the flags)'],
     [['--t', 'x'], 'USAGE_UNKNOWN_FLAG: unknown flag --t for "mille try" ("mille try --help" lists the flags)'],
     [['--file'], 'USAGE_BAD_FLAG: --file needs a value (write --file value)'],

@@ -12,7 +12,9 @@ export const command = defineCommand({
   name: 'login',
   usage: '[OPTIONS] [SERVER]',
   summary: 'Save credentials for a registry',
-  notes: ['SERVER is the host of the registry; Docker Hub when there is none. The credentials are checked before they are saved.'],
+  notes: [
+    'SERVER is the host of the registry; Docker Hub when there is none. The credentials are checked before they are saved.',
+  ],
   flags: {
     password: { type: 'string', short: 'p', value: 'text', help: 'The password or token (others on this machine can see it)' },
     'password-stdin': { type: 'boolean', help: 'Read the password from stdin' },

@@ -17,7 +17,11 @@ export const command = defineCommand({
     cache: { type: 'boolean', help: 'Remove all cached results and the caches of RUN --mount=type=cache, and keep named images' },
     filter: { type: 'list', value: 'until=time', help: 'Only what was not used for a time (24h, 90m, 7d) or since a date' },
     force: { type: 'boolean', short: 'f', help: 'Accepted for docker: mille does not ask' },
-    'max-used-space': { type: 'bytes', value: 'size', help: 'Remove the longest unused cached results until no more than this is kept' },
+    'max-used-space': {
+      type: 'bytes',
+      value: 'size',
+      help: 'Remove the longest unused cached results until no more than this is kept',
+    },
     verbose: { type: 'boolean', help: 'List what was removed' },
   },
   unsupported: ['keep-storage', 'min-free-space', 'reserved-space', 'volumes', 'builder'],
@@ -55,7 +59,9 @@ function readUntil(filters: readonly string[], now: number): number | undefined 
     const isSpan = parts.length > 0 && parts.map(([text]) => text).join('') === value
     const time = isSpan ? now - span : Date.parse(value ?? '')
     if (Number.isNaN(time)) {
-      throw new UsageError('USAGE_BAD_FLAG', `--filter "${filter}" is not known`, { hint: 'write until=24h, or until=2026-01-31' })
+      throw new UsageError('USAGE_BAD_FLAG', `--filter "${filter}" is not known`, {
+        hint: 'write until=24h, or until=2026-01-31',
+      })
     }
     since = time
   }
