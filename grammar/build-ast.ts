@@ -22,9 +22,10 @@ import type {
   WordsInstruction,
 } from './ast.js'
 import { trimBlanks } from './blank.js'
+import { parseDevice } from './device.js'
 import { parseDuration } from './duration.js'
 import { checkFlags, flagsOf, readFlag } from './flags.js'
-import { parseHeredocWord } from './heredocs.js'
+import { parseHeredocWord, stripLeadingTabs } from './heredocs.js'
 import type { LexedHeredoc, LexedLine } from './lexer.js'
 import { formHint, type Reporter } from './messages.js'
 
@@ -48,16 +49,14 @@ const singleWord = ['user', 'workdir', 'stopsignal', 'maintainer'] as const
  * @returns undefined when no instruction can be made of the line
  */
 export function buildInstruction(cst: CstNode, text: string, lexed: LexedLine, report: Reporter): Instruction | undefined {
-  return build(cst, { text, lexed, report, nested: false })
+  const onbuild = nodesIn(cst, 'onbuild')
+  const inner = onlyNode(nodeIn(cst, 'simple'))
+  const scope = { text, lexed, report, nested: onbuild.length > 0 }
+  return onbuild.length === 0 ? build(inner, scope) : buildOnbuild(onbuild, inner, scope)
 }
 
-function build(cst: CstNode, scope: Scope): Instruction | undefined {
-  const inner = onlyNode(cst)
+function build(inner: CstNode, scope: Scope): Instruction | undefined {
   switch (inner.name) {
-    case 'simple':
-      return build(inner, scope)
-    case 'onbuild':
-      return buildOnbuild(inner, scope)
     case 'from':
       return buildFrom(inner, scope)
     case 'run':
@@ -107,8 +106,16 @@ function buildRun(cst: CstNode, scope: Scope): RunInstruction {
   const base = baseOf(cst, scope)
   checkChoice(base.flags, 'network', ['default', 'none', 'host'], scope)
   checkChoice(base.flags, 'security', ['sandbox', 'insecure'], scope)
+  checkDevices(base.flags, scope)
   const heredocs = scope.lexed.heredocs.map((heredoc) => heredocOf(heredoc, scope))
   return { kind: 'run', ...base, command: commandOf(cst, scope), heredocs }
+}
+
+function checkDevices(flags: readonly Flag[], { report }: Scope): void {
+  for (const { name, value, span } of flags) {
+    const device = name === 'device' && value !== undefined ? parseDevice(value) : undefined
+    if (device !== undefined && 'problem' in device) report.error('DOCKERFILE_BAD_FLAG', device.problem, span, device.hint)
+  }
 }
 
 function checkChoice(flags: readonly Flag[], name: string, choices: readonly string[], { report }: Scope): void {
@@ -132,8 +139,12 @@ function buildPairs(cst: CstNode, kind: 'env' | 'label', scope: Scope): KeyValue
 }
 
 function buildArg(cst: CstNode, scope: Scope): KeyValueInstruction {
-  const tokens = [...tokensIn(cst, 'Pair'), ...tokensIn(cst, 'Bare')].sort((a, b) => a.startOffset - b.startOffset)
-  return { kind: 'arg', ...baseOf(cst, scope), pairs: tokens.map((token) => pairOf(token, 'arg', scope)), legacy: false }
+  return {
+    kind: 'arg',
+    ...baseOf(cst, scope),
+    pairs: tokensIn(cst, 'Definition').map((token) => pairOf(token, 'arg', scope)),
+    legacy: false,
+  }
 }
 
 function pairOf(token: IToken, kind: string, scope: Scope): KeyValue {
@@ -201,7 +212,7 @@ function heredocOf({ mark, body }: LexedHeredoc, scope: Scope): Heredoc {
   return {
     name: mark.name,
     fileDescriptor: mark.fileDescriptor,
-    content: mark.stripTabs ? raw.replace(/^\t+/gm, '') : raw,
+    content: mark.stripTabs ? stripLeadingTabs(raw) : raw,
     expand: mark.expand,
     stripTabs: mark.stripTabs,
     span: scope.lexed.line.span(mark.start, mark.end),
@@ -291,23 +302,26 @@ function checkHealthFlags(flags: readonly Flag[], { report }: Scope): void {
   }
 }
 
-function buildOnbuild(cst: CstNode, scope: Scope): OnbuildInstruction | undefined {
+function buildOnbuild(prefixes: readonly CstNode[], inner: CstNode, scope: Scope): OnbuildInstruction | undefined {
   const { report, lexed } = scope
-  const [first, second] = tokensIn(cst, 'Onbuild')
+  const [first, second] = prefixes
   if (first === undefined) return undefined
+  const base = baseOf(first, { ...scope, nested: false })
   if (second !== undefined) {
-    report.error('DOCKERFILE_BAD_ARGUMENT', 'ONBUILD cannot be chained', spanOf(second, scope), 'remove one ONBUILD')
+    report.error('DOCKERFILE_BAD_ARGUMENT', 'ONBUILD cannot be chained', spanOf(firstToken(second), scope), 'remove one ONBUILD')
     return undefined
   }
-  const simple = nodeIn(cst, 'simple')
-  const inner = onlyNode(simple)
-  const base = baseOf(cst, scope)
   if (inner.name === 'from' || inner.name === 'maintainer') {
-    const keyword = firstToken(inner)
-    report.error('DOCKERFILE_BAD_ARGUMENT', `ONBUILD cannot trigger ${inner.name.toUpperCase()}`, spanOf(keyword, scope))
+    const name = inner.name.toUpperCase()
+    report.error(
+      'DOCKERFILE_BAD_ARGUMENT',
+      `ONBUILD cannot trigger ${name}`,
+      spanOf(firstToken(inner), scope),
+      formHint('ONBUILD'),
+    )
     return undefined
   }
-  const trigger = build(cst, { ...scope, nested: true })
+  const trigger = build(inner, scope)
   if (trigger === undefined) return undefined
   const bodies = lexed.heredocs.map(({ mark, body }) => `\n${scope.text.slice(body.content.start, body.content.end)}${mark.name}`)
   return { kind: 'onbuild', ...base, trigger, text: base.rest + bodies.join('') }
@@ -428,12 +442,9 @@ function nodeIn(cst: CstNode, name: string): CstNode {
   return node
 }
 
-/** The one sub-rule of a rule that is a choice, or the trigger of ONBUILD. */
+/** The one sub-rule of a rule that is a choice. */
 function onlyNode(cst: CstNode): CstNode {
-  for (const [name, elements] of Object.entries(cst.children)) {
-    const [element] = elements
-    if (name !== 'flags' && element !== undefined && !isToken(element)) return element
-  }
+  for (const [element] of Object.values(cst.children)) if (element !== undefined && !isToken(element)) return element
   throw new Error(`the rule ${cst.name} has no sub-rule`)
 }
 

@@ -50,3 +50,8 @@ export function parseHeredocWord(word: string): HeredocMark | 'malformed' | unde
 function countQuotes(text: string): number {
   return text.replace(/[^'"]/g, '').length
 }
+
+/** A body without the tabs at the starts of its lines, for `<<-`. */
+export function stripLeadingTabs(body: string): string {
+  return body.replace(/^\t+/gm, '')
+}

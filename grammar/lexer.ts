@@ -77,7 +77,7 @@ function bodyToken(mark: HeredocMark, end: number): IToken {
 const flags = [t.Blank, t.FlagsEnd, t.Flag]
 
 function modes(escapeChar: '\\' | '`'): Record<string, TokenType[]> {
-  const { pair, bare, legacyKey, danglingEscape } = t.pairTokens(escapeChar)
+  const { pair, bare, legacyKey, danglingEscape } = t.pairTokensBy[escapeChar]
   return {
     line: [...t.keywords, t.UnknownKeyword, t.Blank],
     onbuild: [...flags, ...t.keywords, t.UnknownKeyword],
@@ -94,7 +94,10 @@ function modes(escapeChar: '\\' | '`'): Record<string, TokenType[]> {
 
 /** Makes a lexer; only a test asks for chevrotain's own checks of the token definitions, which take time. */
 export function makeLexer(escapeChar: '\\' | '`', options: ILexerConfig = { skipValidations: true }): Lexer {
-  return new Lexer({ modes: modes(escapeChar), defaultMode: 'line' }, { positionTracking: 'onlyOffset', ...options })
+  return new Lexer(
+    { modes: modes(escapeChar), defaultMode: 'line' },
+    { positionTracking: 'onlyOffset', safeMode: true, ...options },
+  )
 }
 
 const lexers = new Map<string, Lexer>()

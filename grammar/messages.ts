@@ -75,8 +75,7 @@ export function reportSyntax(report: Reporter, lexed: LexedLine, unexpected: ITo
 
 function isArgument(tokenTypeName: string): boolean {
   return (
-    !/^(Flag|FlagsEnd|HeredocBody|Json(Open|Comma|Close))$/.test(tokenTypeName) &&
-    !t.keywords.some(({ name }) => name === tokenTypeName)
+    !/^(Flag|HeredocBody|Json(Open|Comma|Close))$/.test(tokenTypeName) && !t.keywords.some(({ name }) => name === tokenTypeName)
   )
 }
 
@@ -91,7 +90,7 @@ function describe(name: string, words: readonly IToken[]): { readonly code: Erro
   if (name === 'FROM') return { code, message: `FROM takes an image, or an image and AS NAME; found ${countWords(words.length)}` }
   if (name === 'SHELL' && first !== undefined) return { code, message: 'SHELL takes its arguments in JSON form only' }
   if (first === undefined) return { code, message: `${name} takes ${neededBy(name)}, found none` }
-  const alone = words.find(({ tokenType }) => tokenType.name.startsWith('Bare'))
+  const alone = words.find(({ tokenType }) => tokenType.name.startsWith('Definition'))
   if (alone !== undefined)
     return { code: 'DOCKERFILE_SYNTAX', message: `"${alone.image}" has no =, but the word before it has one` }
   return { code: 'DOCKERFILE_SYNTAX', message: `${name} ${first.image} has no value` }

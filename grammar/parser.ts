@@ -3,11 +3,11 @@
  *
  * A line is the unit of a sentence, so a mistake in one instruction never hides the next one and no recovery is needed.
  */
-import { type CstNode, CstParser, type IParserConfig, type IToken, type TokenType } from 'chevrotain'
+import { type CstNode, CstParser, EMPTY_ALT, type IOrAlt, type IParserConfig, type IToken, type TokenType } from 'chevrotain'
 import * as t from './tokens.js'
 
 const vocabulary: TokenType[] = [
-  ...[t.Keyword, ...t.keywords, t.UnknownKeyword, t.Flag, t.FlagsEnd, t.Word, t.RestText, t.HealthKind, t.Pair, t.Bare],
+  ...[t.Keyword, ...t.keywords, t.UnknownKeyword, t.Flag, t.Word, t.RestText, t.HealthKind, t.Pair, t.Definition],
   ...[t.LegacyKey, t.JsonOpen, t.JsonNotStrings, t.JsonString, t.JsonComma, t.JsonClose, t.HeredocBody],
 ]
 
@@ -18,12 +18,21 @@ export class DockerfileParser extends CstParser {
     this.performSelfAnalysis()
   }
 
+  #kinds: IOrAlt<CstNode>[] | undefined
+
   readonly instruction = this.RULE('instruction', () => {
-    this.OR([{ ALT: () => this.SUBRULE(this.simple) }, { ALT: () => this.SUBRULE(this.onbuild) }])
+    this.MANY(() => this.SUBRULE(this.onbuild))
+    this.SUBRULE(this.simple)
+  })
+
+  readonly onbuild = this.RULE('onbuild', () => {
+    this.CONSUME(t.Onbuild)
+    this.SUBRULE(this.flags)
   })
 
   readonly simple = this.RULE('simple', () => {
-    this.OR([
+    // Kept, not made anew for each line.
+    this.#kinds ??= [
       { ALT: () => this.SUBRULE(this.from) },
       { ALT: () => this.SUBRULE(this.run) },
       { ALT: () => this.SUBRULE(this.cmd) },
@@ -41,15 +50,8 @@ export class DockerfileParser extends CstParser {
       { ALT: () => this.SUBRULE(this.stopsignal) },
       { ALT: () => this.SUBRULE(this.maintainer) },
       { ALT: () => this.SUBRULE(this.healthcheck) },
-    ])
-  })
-
-  readonly onbuild = this.RULE('onbuild', () => {
-    this.AT_LEAST_ONE(() => {
-      this.CONSUME(t.Onbuild)
-      this.SUBRULE(this.flags)
-    })
-    this.SUBRULE(this.simple)
+    ]
+    this.OR(this.#kinds)
   })
 
   readonly from = this.RULE('from', () => {
@@ -66,7 +68,7 @@ export class DockerfileParser extends CstParser {
     this.CONSUME(t.Run)
     this.SUBRULE(this.flags)
     this.SUBRULE(this.command)
-    this.MANY(() => this.CONSUME(t.HeredocBody))
+    this.SUBRULE(this.heredocs)
   })
 
   readonly cmd = this.RULE('cmd', () => {
@@ -102,23 +104,21 @@ export class DockerfileParser extends CstParser {
   readonly arg = this.RULE('arg', () => {
     this.CONSUME(t.Arg)
     this.SUBRULE(this.flags)
-    this.AT_LEAST_ONE(() => {
-      this.OR([{ ALT: () => this.CONSUME(t.Pair) }, { ALT: () => this.CONSUME(t.Bare) }])
-    })
+    this.AT_LEAST_ONE(() => this.CONSUME(t.Definition))
   })
 
   readonly copy = this.RULE('copy', () => {
     this.CONSUME(t.Copy)
     this.SUBRULE(this.flags)
     this.SUBRULE(this.list)
-    this.MANY(() => this.CONSUME(t.HeredocBody))
+    this.SUBRULE(this.heredocs)
   })
 
   readonly add = this.RULE('add', () => {
     this.CONSUME(t.Add)
     this.SUBRULE(this.flags)
     this.SUBRULE(this.list)
-    this.MANY(() => this.CONSUME(t.HeredocBody))
+    this.SUBRULE(this.heredocs)
   })
 
   readonly expose = this.RULE('expose', () => {
@@ -166,14 +166,15 @@ export class DockerfileParser extends CstParser {
 
   readonly flags = this.RULE('flags', () => {
     this.MANY(() => this.CONSUME(t.Flag))
-    this.OPTION(() => this.CONSUME(t.FlagsEnd))
+  })
+
+  readonly heredocs = this.RULE('heredocs', () => {
+    this.MANY(() => this.CONSUME(t.HeredocBody))
   })
 
   /** May be empty: `CMD` alone is the shell form of nothing. */
   readonly command = this.RULE('command', () => {
-    this.OPTION(() => {
-      this.OR([{ ALT: () => this.SUBRULE(this.json) }, { ALT: () => this.CONSUME(t.RestText) }])
-    })
+    this.OR([{ ALT: () => this.SUBRULE(this.json) }, { ALT: () => this.CONSUME(t.RestText) }, { ALT: EMPTY_ALT() }])
   })
 
   readonly list = this.RULE('list', () => {

@@ -4,7 +4,7 @@
  * Tokens are read from one logical line (see lines.ts), so no token has to know about continuations or comments.
  */
 import { type CustomPatternMatcherFunc, createToken, type IToken, Lexer, type TokenType } from 'chevrotain'
-import { isBlank } from './blank.js'
+import { isBlank, skipBlanks } from './blank.js'
 
 const blank = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/
 
@@ -50,7 +50,7 @@ export const keywords: readonly TokenType[] = [
 
 // Flags, in every mode but line start and JSON. Only before the first argument.
 export const Flag = createToken({ name: 'Flag', pattern: flagAt(false), line_breaks: false })
-export const FlagsEnd = createToken({ name: 'FlagsEnd', pattern: flagAt(true), line_breaks: false })
+export const FlagsEnd = createToken({ name: 'FlagsEnd', pattern: flagAt(true), group: Lexer.SKIPPED, line_breaks: false })
 export const Blank = createToken({ name: 'Blank', pattern: blank, group: Lexer.SKIPPED, line_breaks: false })
 
 // Words and text.
@@ -60,16 +60,18 @@ export const HealthKind = createToken({ name: 'HealthKind', pattern: until(blank
 
 // NAME=value words. The escape character decides where one ends, so there is a token type for each.
 export const Pair = createToken({ name: 'Pair', pattern: Lexer.NA })
-export const Bare = createToken({ name: 'Bare', pattern: Lexer.NA })
+export const Definition = createToken({ name: 'Definition', pattern: Lexer.NA })
 export const LegacyKey = createToken({ name: 'LegacyKey', pattern: Lexer.NA })
 
-/** The token types that depend on the file's escape character. */
-export function pairTokens(escapeChar: '\\' | '`'): {
+/** Token types whose end depends on the file's escape character. */
+export interface PairTokens {
   readonly pair: TokenType
   readonly bare: TokenType
   readonly legacyKey: TokenType
   readonly danglingEscape: TokenType
-} {
+}
+
+function pairTokens(escapeChar: string): PairTokens {
   const suffix = escapeChar === '\\' ? 'Backslash' : 'Backtick'
   const word = (accept: (word: string) => boolean): CustomPatternMatcherFunc => {
     return (text, offset) => {
@@ -83,19 +85,18 @@ export function pairTokens(escapeChar: '\\' | '`'): {
     if (!isBeforeArguments(matched) || notLegacy(text, offset, matched, groups) === null) return null
     return [text.slice(offset, plainWordEnd(text, offset))]
   }
-  const named = (type: TokenType, pattern: CustomPatternMatcherFunc, mode?: string): TokenType =>
+  const named = (categories: [TokenType, ...TokenType[]], pattern: CustomPatternMatcherFunc, mode?: string): TokenType =>
     createToken({
-      name: `${type.name}${suffix}`,
-      label: type.name,
+      name: `${categories[0].name}${suffix}`,
       pattern,
-      categories: type,
+      categories,
       line_breaks: false,
       ...(mode === undefined ? {} : { push_mode: mode }),
     })
   return {
-    pair: named(Pair, word(hasEquals)),
-    bare: named(Bare, notLegacy),
-    legacyKey: named(LegacyKey, legacyKey, 'text'),
+    pair: named([Pair, Definition], word(hasEquals)),
+    bare: named([Definition], notLegacy),
+    legacyKey: named([LegacyKey], legacyKey, 'text'),
     danglingEscape: createToken({
       name: `DanglingEscape${suffix}`,
       pattern: escapeChar === '\\' ? /\\$/ : /`$/,
@@ -104,6 +105,9 @@ export function pairTokens(escapeChar: '\\' | '`'): {
     }),
   }
 }
+
+/** Both sets are made before any parser, which must know all members of a category. */
+export const pairTokensBy: Readonly<Record<'\\' | '`', PairTokens>> = { '\\': pairTokens('\\'), '`': pairTokens('`') }
 
 // JSON form. `JsonOpen` looks ahead: only a valid array of strings to the end of the line is one.
 export const JsonOpen = createToken({ name: 'JsonOpen', pattern: jsonAt(true), push_mode: 'json', line_breaks: false })
@@ -128,12 +132,14 @@ function isBeforeArguments(matched: readonly IToken[]): boolean {
   )
 }
 
-/** A word that starts with `--`; a bare `--` ends the flags. */
+/** A word that starts with `--`; a bare `--` ends the flags and is skipped. */
 function flagAt(bare: boolean): CustomPatternMatcherFunc {
   return (text, offset, matched) => {
     if (!text.startsWith('--', offset) || !isBeforeArguments(matched)) return null
-    const last = matched.at(-1)?.tokenType
-    if (last === FlagsEnd || last === HealthKind) return null
+    const last = matched.at(-1)
+    if (last === undefined || last.tokenType === HealthKind) return null
+    // Between a keyword or flag and a flag there are blanks only, unless a `--` was skipped.
+    if (skipBlanks(text, last.startOffset + last.image.length) < offset) return null
     const word = text.slice(offset, flagEnd(text, offset))
     return (word === '--') === bare ? [word] : null
   }

@@ -55,7 +55,9 @@ export type Expanded<T> = (T & { readonly problem?: undefined }) | { readonly pr
 
 /** Expands a text to one word: blanks stay. */
 export function expandWord(text: string, env: Env, options: ExpandOptions = {}): Expanded<Expansion> {
-  return new Expander(text, env, options).run()
+  const expanded = new Expander(text, env, options).run()
+  if (expanded.problem !== undefined) return expanded
+  return { value: expanded.value, used: expanded.used, unset: expanded.unset }
 }
 
 /** Expands a text and splits it at blanks outside quotes, those that came from a variable too (EXPOSE). */

@@ -29,8 +29,10 @@ export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
   const reachable = target === undefined ? [] : reachableStages(stages, [target])
   for (const index of reachable) diagnostics.push(...(stages[index]?.problems ?? []))
   diagnostics.push(...unusedBuildArgs(options.buildArgs, declaredArgs(ast.instructions), predefined.keys()))
-  const { source, escape } = ast
-  return { source, escape, options, platform, globals: globals.values, stages, target, reachable, diagnostics }
+  return {
+    ...{ source: ast.source, escape: ast.escape, options, platform, globals: globals.values },
+    ...{ stages, target, reachable, diagnostics },
+  }
 }
 
 function targetPlatform(options: FrontendOptions, diagnostics: Diagnostic[]): Platform {

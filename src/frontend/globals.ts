@@ -16,7 +16,7 @@ export function readGlobals(
   steps: readonly Step[],
   predefined: ReadonlyMap<string, string>,
   buildArgs: Readonly<Record<string, string>>,
-  escape: '\\' | '`',
+  escapeChar: '\\' | '`',
   diagnostics: Diagnostic[],
 ): GlobalScope {
   const values = new Map<string, string | undefined>(predefined)
@@ -24,9 +24,9 @@ export function readGlobals(
   for (const step of steps) {
     if (step.instruction.kind !== 'arg') continue
     for (const { key, value } of step.instruction.pairs) {
-      const name = collectProblems(diagnostics, () => expand(step, key, { env, escape })) ?? key.text
+      const name = collectProblems(diagnostics, () => expand(step, key, { env, escape: escapeChar })) ?? key.text
       const given = Object.hasOwn(buildArgs, name) ? buildArgs[name] : undefined
-      const written = () => (value === undefined ? undefined : expand(step, value, { env, escape }))
+      const written = () => (value === undefined ? undefined : expand(step, value, { env, escape: escapeChar }))
       values.set(name, given ?? collectProblems(diagnostics, written) ?? values.get(name))
     }
   }
