@@ -2,3 +2,4 @@
 export { hashEntries } from './context/hash.js'
 export { applyLayerTask, compressLayerTask, digestLayerTask } from './layer/tasks.js'
 export { writeFiles } from './ops/copy-write.js'
+export { exportDirectoryTask } from './exporter/rootfs.js'

@@ -21,6 +21,7 @@ import { BuildError, systemCode } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
 import type { FileEntry, FileView } from '../core/view.js'
 import { deviceParts, getXattr, listXattrs } from '../io/sys.js'
+import { layerStack } from '../layer/stack.js'
 import { type TarBlockOptions, tarOfEntries } from '../layer/tar.js'
 import type { LayerEntry, LayerEntryType } from '../layer/walk.js'
 import { isLayerXattr } from '../layer/whiteout.js'
@@ -98,6 +99,11 @@ export interface ExportDirectoryTask {
   readonly hostLowers: readonly string[]
   /** An absolute path; made when missing. */
   readonly destination: string
+}
+
+/** `writeRootfs` in a worker. */
+export function exportDirectoryTask({ hostLowers, destination }: ExportDirectoryTask): void {
+  writeRootfs(layerStack(hostLowers), destination)
 }
 
 /**
