@@ -1,20 +1,23 @@
 /** Plugs the ops, the store and the sandbox into the ports of the solver. */
+import { mkdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { openContext } from '../context/context.js'
+import type { CanonicalValue } from '../core/canonical.js'
 import { SolveError, systemCode } from '../core/errors.js'
-import { compileIgnore } from '../frontend/dockerignore.js'
-import type { ContextOp, Op } from '../graph/op.js'
+import type { GitOp, HttpOp, Op } from '../graph/op.js'
 import { layerStack } from '../layer/stack.js'
 import { commitLayer } from '../ops/commit.js'
+import { createContextRunner } from '../ops/context.js'
 import { createCopyRunner } from '../ops/copy.js'
 import { createExecRunner } from '../ops/exec.js'
 import type { FindSecret } from '../ops/exec-mounts.js'
 import { createImageRunner } from '../ops/image.js'
+import { createInlineRunner } from '../ops/inline.js'
 import type { LayerPort } from '../ops/layer-port.js'
+import { createMkdirRunner } from '../ops/mkdir.js'
 import { layerDirectories } from '../ops/stack.js'
 import type { CacheRecords, OpRunner, OpRunners, SolverPorts } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
-import type { Engine } from './engine.js'
+import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions, SecretSource } from './options.js'
 
@@ -51,7 +54,12 @@ function createRunners(
   const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
   return {
     image: createImageRunner(layers),
-    context: contextRunner(engine, directories),
+    context: createContextRunner({
+      directories: new Map(Object.entries(directories)),
+      memoDirectory: store.directory('memo'),
+      pool,
+      nowMs: settings.now,
+    }),
     copy,
     exec: createExecRunner({
       store,
@@ -62,10 +70,21 @@ function createRunners(
       settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },
       now: settings.now,
     }),
-    inline: notYet,
-    http: notYet,
-    git: notYet,
-    mkdir: notYet,
+    mkdir: createMkdirRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now }),
+    inline: createInlineRunner({ scratch: () => makeScratch(store), nowMs: settings.now }),
+    http: lazyRunner<HttpOp>(async () => {
+      const { createHttpRunner } = await import('../ops/http.js')
+      return createHttpRunner({
+        blobs: store.blobs,
+        memoDirectory: store.directory('memo'),
+        env: settings.env,
+        nowMs: settings.now,
+      })
+    }),
+    git: lazyRunner<GitOp>(async () => {
+      const { createGitRunner } = await import('../ops/git.js')
+      return createGitRunner({ scratch: () => makeScratch(store), env: settings.env })
+    }),
   }
 }
 
@@ -81,19 +100,22 @@ function createLayerPort({ store, pool }: Engine, layers: EngineLayers): LayerPo
   }
 }
 
-function contextRunner({ store, pool, settings }: Engine, directories: Readonly<Record<string, string>>): OpRunner<ContextOp> {
+/** A new empty directory that is removed with this process. */
+function makeScratch(store: Store): string {
+  const path = store.blobs.temporaryPath()
+  mkdirSync(path)
+  return path
+}
+
+/** Loads a runner with its first use: downloads and git are rare, and what they need is large. */
+function lazyRunner<O extends Op>(load: () => Promise<OpRunner<O>>): OpRunner<O> {
+  const loaded = once(load)
   return {
-    async run({ name, ignore }) {
-      const root = directories[name]
-      if (root === undefined) throw new SolveError('CONTEXT_NOT_FOUND', `there is no build context named "${name}"`)
-      const view = openContext(root, {
-        ignore: compileIgnore(ignore),
-        memoDirectory: store.directory('memo'),
-        pool,
-        nowMs: settings.now(),
-      })
-      return { kind: 'files', view }
+    async key(op, inputs, vertex, ctx) {
+      const parts = await (await loaded()).key?.(op, inputs, vertex, ctx)
+      return parts ?? { fields: op as unknown as CanonicalValue, components: {}, coveredInputs: [] }
     },
+    run: async (op, inputs, vertex, ctx) => (await loaded()).run(op, inputs, vertex, ctx),
   }
 }
 
@@ -109,8 +131,4 @@ function secretFinder(secrets: Readonly<Record<string, SecretSource>>): FindSecr
       throw new SolveError('SOLVE_SECRET_MISSING', `secret "${id}" cannot be read from ${source.file}`, { cause: error })
     }
   }
-}
-
-const notYet: OpRunner<Op> = {
-  run: (op) => Promise.reject(new SolveError('DOCKERFILE_UNSUPPORTED', `steps of kind ${op.kind} cannot be run yet`)),
 }
