@@ -8,8 +8,8 @@ import { BuildError } from '../core/errors.js'
 import { hasWildcard, matchGlob, parseGlob } from '../core/glob.js'
 import { nearestWord } from '../core/suggest.js'
 import type { FileEntry, FileView } from '../core/view.js'
+import { resolvePath } from '../layer/stack.js'
 import type { PathFilter } from './filter.js'
-import { LinkLoopError, resolveInView } from './resolve.js'
 import { ContextEntry, ContextTree } from './tree.js'
 
 /** One source path and what narrows it. */
@@ -58,13 +58,8 @@ function rootAt(view: FileView, path: string): SelectedRoot {
   return { name: path.slice(path.lastIndexOf('/') + 1), viewPath, entry }
 }
 
-function follow(view: FileView, path: string): ReturnType<typeof resolveInView> {
-  try {
-    return resolveInView(view, path, true)
-  } catch (error) {
-    if (!(error instanceof LinkLoopError)) throw error
-    throw new BuildError('COPY_SOURCE_NOT_FOUND', `the symlinks of "${path}" lead in a circle`, { cause: error })
-  }
+function follow(view: FileView, path: string): ReturnType<typeof resolvePath> {
+  return resolvePath(view, path, { followLast: true })
 }
 
 /** Absolute paths below `directory` that match, in the order of a walk. A matched directory is not searched further. */

@@ -57,18 +57,25 @@ export class ContextEntry implements FileEntry {
   }
 }
 
-const fileTypes: Readonly<Record<number, FileType>> = {
-  16807: 'file',
-  9604: 'directory',
-  21609: 'symlink',
-  4802: 'character',
-  14406: 'block',
-  2401: 'fifo',
-  26411: 'socket',
-}
+/** By the type bits of `st_mode`, shifted down (inode(7)). */
+const fileTypes: readonly (FileType | undefined)[] = [
+  undefined,
+  'fifo',
+  'character',
+  undefined,
+  'directory',
+  undefined,
+  'block',
+  undefined,
+  'file',
+  undefined,
+  'symlink',
+  undefined,
+  'socket',
+]
 
 function typeOf(mode: number): FileType {
-  return fileTypes[mode & 0o170000] ?? 'file'
+  return fileTypes[mode >> 12] ?? 'file'
 }
 
 /** The files of a context. */

@@ -2,11 +2,11 @@
 import { chmodSync, chownSync, lchownSync, linkSync, lutimesSync, mkdirSync, symlinkSync, utimesSync } from 'node:fs'
 import { changedWhileReading } from '../context/context.js'
 import { unreadable } from '../context/tree.js'
-import { isKeptXattr } from '../context/xattrs.js'
+import { readXattrs } from '../context/xattrs.js'
 import type { Context } from '../core/context.js'
 import { fsPath } from '../core/path-bytes.js'
 import type { WorkerPool } from '../io/pool.js'
-import { getXattr, listXattrs, makeNode, setXattr } from '../io/sys.js'
+import { makeNode, setXattr } from '../io/sys.js'
 import type { DirectoryNode, LayerTree, LeafNode, Metadata } from './copy-tree.js'
 import { fileColumns, type WriteAnswer, type WriteRequest, writeFiles } from './copy-write.js'
 
@@ -35,6 +35,7 @@ export async function flushTree(
   makeEntries(tree.root, upper, work)
   promoteLinks(work)
   await writeAll(work.files, pool, ctx)
+  for (const { path, node } of work.files) for (const { name, value } of node.metadata.xattrs ?? []) setXattr(path, name, value)
   for (const { path, original } of work.links) linkSync(fsPath(work.written.get(original) ?? ''), fsPath(path))
   for (const { path, node } of work.directories.reverse()) finishDirectory(path, node)
   const known = new Map<string, string>()
@@ -73,7 +74,7 @@ function makeLeaf(path: string, node: LeafNode, work: Work): void {
       chmodSync(fsPath(path), node.metadata.mode)
   }
   work.written.set(node, path)
-  copyXattrs(path, node.metadata, isKeptXattr)
+  copyXattrs(path, node.metadata)
   lutimesSync(fsPath(path), secondsOf(node.metadata.mtimeNs), secondsOf(node.metadata.mtimeNs))
 }
 
@@ -139,22 +140,12 @@ function finishDirectory(path: string, node: DirectoryNode): void {
   if (uid !== 0 || gid !== 0) chownSync(fsPath(path), uid, gid)
   chmodSync(fsPath(path), mode)
   if (node.metadata.xattrsFrom.length > 0 || node.metadata.xattrs !== undefined) {
-    copyXattrs(path, node.metadata, node.inBase ? isCopiedUp : isKeptXattr)
+    copyXattrs(path, node.metadata)
   }
   utimesSync(fsPath(path), secondsOf(mtimeNs), secondsOf(mtimeNs))
 }
 
-/** What overlayfs keeps when it copies a directory up: ACLs too. */
-function isCopiedUp(name: string): boolean {
-  return isKeptXattr(name) || name.startsWith('system.posix_acl_')
-}
-
-function copyXattrs(path: string, metadata: Metadata, isWanted: (name: string) => boolean): void {
-  for (const source of metadata.xattrsFrom) {
-    for (const name of listXattrs(source)) {
-      const value = isWanted(name) ? getXattr(source, name) : undefined
-      if (value !== undefined) setXattr(path, name, value)
-    }
-  }
+function copyXattrs(path: string, metadata: Metadata): void {
+  for (const source of metadata.xattrsFrom) for (const { name, value } of readXattrs(source)) setXattr(path, name, value)
   for (const { name, value } of metadata.xattrs ?? []) setXattr(path, name, value)
 }

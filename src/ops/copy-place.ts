@@ -7,11 +7,11 @@
  * those below take the source's. Created parents are 0755.
  */
 
-import { LinkLoopError, resolveInView } from '../context/resolve.js'
 import type { SelectedEntry, SelectedRoot } from '../context/select.js'
 import { ContextEntry } from '../context/tree.js'
 import { BuildError } from '../core/errors.js'
 import type { FileEntry, FileView } from '../core/view.js'
+import { resolvePath } from '../layer/stack.js'
 import type { ModeChange } from './chmod.js'
 import { type DirectoryNode, type LayerTree, type LeafNode, type Metadata, nameOfType, newDirectory } from './copy-tree.js'
 import type { Owner } from './owner.js'
@@ -80,12 +80,7 @@ export function destinationDirectory(
 }
 
 function resolveDestination(tree: LayerTree, destination: string): string {
-  try {
-    return resolveInView(tree, destination, true).path
-  } catch (error) {
-    if (!(error instanceof LinkLoopError)) throw error
-    throw new BuildError('COPY_DESTINATION_CONFLICT', `the symlinks of "${destination}" lead in a circle`, { cause: error })
-  }
+  return resolvePath(tree, destination, { followLast: true }).path
 }
 
 function madeDirectory(placement: Pick<Placement, 'owner' | 'nowNs'>): Metadata {
@@ -127,7 +122,7 @@ function metadataOf(entry: FileEntry, placement: Placement): Metadata {
   const owner = placement.owner ?? (placement.keepOwner ? entry : { uid: 0, gid: 0 })
   const mode =
     entry.type === 'symlink' ? entry.mode : (placement.changeMode?.(entry.mode, entry.type === 'directory') ?? entry.mode)
-  return { mode, uid: owner.uid, gid: owner.gid, mtimeNs: entry.mtimeNs, xattrsFrom: [entry.hostPath] }
+  return { mode, uid: owner.uid, gid: owner.gid, mtimeNs: entry.mtimeNs, xattrsFrom: entry.hostPath === '' ? [] : [entry.hostPath] }
 }
 
 /** The node for a source entry. Names of one file within one source stay names of one file. */

@@ -83,7 +83,7 @@ export class LayerTree implements FileView {
   }
 
   readlink(path: string): string {
-    const node = this.#find(path)
+    const node = this.find(path)
     if (node?.kind === 'symlink') return node.target
     if (this.base === undefined) throw new Error(`no symlink at ${path}`)
     return this.base.readlink(path)
@@ -93,7 +93,8 @@ export class LayerTree implements FileView {
     throw new Error('a layer that is being put together is never listed')
   }
 
-  #find(path: string): TreeNode | undefined {
+  /** What the layer itself has at a path without symlinks. */
+  find(path: string): TreeNode | undefined {
     let node: TreeNode | undefined = this.root
     for (const name of path.split('/')) if (name !== '') node = node?.kind === 'directory' ? node.children.get(name) : undefined
     return node
@@ -112,6 +113,13 @@ export class LayerTree implements FileView {
       at = `${at}/${name}`
       node = this.child(node, name, at, made)
     }
+    return node
+  }
+
+  /** A new directory in place of whatever was there, of which nothing stays visible. */
+  replaceWithDirectory(parent: DirectoryNode, name: string, made: Metadata): DirectoryNode {
+    const node: DirectoryNode = { kind: 'directory', metadata: made, inBase: false, children: new Map() }
+    parent.children.set(name, node)
     return node
   }
 
@@ -151,7 +159,7 @@ export function newDirectory(owner: { readonly uid: number; readonly gid: number
 
 function keptMetadata(entry: FileEntry): Metadata {
   const { mode, uid, gid, mtimeNs, hostPath } = entry
-  return { mode, uid, gid, mtimeNs, xattrsFrom: [hostPath] }
+  return { mode, uid, gid, mtimeNs, xattrsFrom: hostPath === '' ? [] : [hostPath] }
 }
 
 function typeOfNode(node: TreeNode): FileType {

@@ -89,7 +89,7 @@ async function runCopy(
   const nowNs = BigInt(options.nowMs()) * 1_000_000n
   const tree = new LayerTree(base, nowNs)
   await using layer = await options.layers.begin()
-  await using staging = new Staging(`${layer.upper}.unpacked`)
+  await using staging = new Staging(`${layer.upper}.unpacked`, options.pool)
   const placement = placementOf(op, base, nowNs)
   const files = new FileDestinations(op)
   for (const source of op.sources) {

@@ -1,11 +1,11 @@
 /** Owners by name: looked up in the `/etc/passwd` and `/etc/group` of a root filesystem, never of this machine. */
 import { readFileSync } from 'node:fs'
-import { resolveInView } from '../context/resolve.js'
 import { BuildError } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
 import { didYouMean } from '../core/suggest.js'
 import type { FileView } from '../core/view.js'
 import type { OwnerSpec } from '../graph/op.js'
+import { resolvePath } from '../layer/stack.js'
 
 /** Numeric owner of files. */
 export interface Owner {
@@ -59,7 +59,7 @@ function unknown(what: string, name: string, file: string, lines: readonly (read
 
 /** Lines of a table as fields; undefined when the file is not there. Lines without numeric ids are skipped. */
 function readTable(view: FileView | undefined, path: string): readonly (readonly string[])[] | undefined {
-  const entry = view === undefined ? undefined : resolveInView(view, path, true).entry
+  const entry = view === undefined ? undefined : resolvePath(view, path, { followLast: true }).entry
   if (entry?.type !== 'file') return undefined
   return readFileSync(fsPath(entry.hostPath), 'utf8')
     .split('\n')
