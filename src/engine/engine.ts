@@ -58,7 +58,7 @@ async function openSandbox(settings: EngineSettings, emit: (event: BuildEvent) =
   return openSandbox({
     stateDirectory: settings.stateDirectory,
     runtime: settings.runtime,
-    ...(settings.env['PATH'] === undefined ? {} : { searchPath: settings.env['PATH'] }),
+    ...(settings.env.PATH === undefined ? {} : { searchPath: settings.env.PATH }),
     warn: (message, hint) =>
       emit({
         type: 'warning',

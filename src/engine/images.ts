@@ -83,7 +83,9 @@ export async function readConfig(id: Digest, { store }: Pick<Engine, 'store'>): 
 }
 
 /** Small blobs that are here: manifests and configs that need not be fetched again. */
-export function readKnown({ store }: Engine): (blob: { digest: Digest; size: number }) => Promise<Buffer | undefined> {
+export function readKnown({
+  store,
+}: Engine): (blob: { readonly digest: Digest; readonly size?: number }) => Promise<Buffer | undefined> {
   return async (blob) => (store.blobs.has(blob.digest) ? store.blobs.read(blob, configLimitBytes) : undefined)
 }
 

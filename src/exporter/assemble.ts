@@ -44,8 +44,14 @@ export function assembleImage(planned: PlannedImage, layers: ImageLayers, times:
     rootfs: { type: 'layers', diff_ids: layers.diffIds },
     history,
   }
-  const rawConfig = JSON.stringify(config)
-  return { id: digestOf(rawConfig), platform: planned.platform, config, rawConfig }
+  return { ...imageOf(config), platform: planned.platform }
+}
+
+/** An image of a finished config; `rawConfig` is its exact bytes where they exist already. */
+export function imageOf(config: ImageConfig, rawConfig: string = JSON.stringify(config)): AssembledImage {
+  const { os, architecture, variant } = config
+  const platform = { os, architecture, ...(variant === undefined ? {} : { variant }) }
+  return { id: digestOf(rawConfig), platform, config, rawConfig }
 }
 
 /**

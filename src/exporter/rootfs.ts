@@ -21,6 +21,7 @@ import { BuildError, systemCode } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
 import type { FileEntry, FileView } from '../core/view.js'
 import { deviceParts, getXattr, listXattrs } from '../io/sys.js'
+import { layerStack } from '../layer/stack.js'
 import { type TarBlockOptions, tarOfEntries } from '../layer/tar.js'
 import type { LayerEntry, LayerEntryType } from '../layer/walk.js'
 import { isLayerXattr } from '../layer/whiteout.js'
@@ -100,6 +101,11 @@ export interface ExportDirectoryTask {
   readonly destination: string
 }
 
+/** `writeRootfs` in a worker. */
+export function exportDirectoryTask({ hostLowers, destination }: ExportDirectoryTask): void {
+  writeRootfs(layerStack(hostLowers), destination)
+}
+
 /**
  * Writes the view below `destination`; what is there and has another name stays. Synchronous: for a worker.
  *
@@ -125,16 +131,22 @@ function writeEntry({ path, entry, first }: Found, target: string, destination: 
   if (entry.type === 'directory') {
     if (existing?.isDirectory()) return
     if (existing !== undefined) rmSync(fsPath(target))
-    return void mkdirSync(fsPath(target), { mode: 0o700 })
+    mkdirSync(fsPath(target), { mode: 0o700 })
+    return
   }
   if (existing?.isDirectory()) throw new BuildError('EXPORT_FAILED', `${target} is a directory, the image has a file there`)
   if (existing !== undefined) rmSync(fsPath(target))
-  if (first !== undefined) return linkSync(fsPath(`${destination}/${first}`), fsPath(target))
-  if (entry.type === 'symlink') {
-    symlinkSync(fsPath(view.readlink(`/${path}`)), fsPath(target))
-    return lutimesSync(fsPath(target), seconds(entry), seconds(entry))
-  }
-  if (entry.type !== 'file') return
+  if (first !== undefined) linkSync(fsPath(`${destination}/${first}`), fsPath(target))
+  else if (entry.type === 'symlink') writeLink(view.readlink(`/${path}`), entry, target)
+  else if (entry.type === 'file') writeFile(entry, target)
+}
+
+function writeLink(text: string, entry: FileEntry, target: string): void {
+  symlinkSync(fsPath(text), fsPath(target))
+  lutimesSync(fsPath(target), seconds(entry), seconds(entry))
+}
+
+function writeFile(entry: FileEntry, target: string): void {
   copyFileSync(fsPath(entry.hostPath), fsPath(target), constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
   chmodSync(fsPath(target), entry.mode)
   utimesSync(fsPath(target), seconds(entry), seconds(entry))

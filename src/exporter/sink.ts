@@ -31,6 +31,19 @@ export function textFile(path: string, text: string): SinkFile {
   return { path, size: Buffer.byteLength(text), open: () => Readable.from([Buffer.from(text)]) }
 }
 
+/** Writes a stream to a file that is whole or not there. */
+export async function writeFileFrom(path: string, bytes: Readable, signal: AbortSignal): Promise<void> {
+  const temporary = `${path}.${randomName(8)}.tmp`
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    await pipeline(bytes, createWriteStream(temporary, { flags: 'wx' }), { signal })
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw placed(error, path)
+  }
+}
+
 /** Writes into a directory, which is made. A blob that is there already is left alone. */
 export function openDirectorySink(directory: string): Sink {
   withPlace(directory, () => mkdirSync(directory, { recursive: true }))
@@ -38,16 +51,7 @@ export function openDirectorySink(directory: string): Sink {
     existing: (path) => readTextIfExists(join(directory, path)),
     async file({ path, open }, signal) {
       const target = join(directory, path)
-      if (path.startsWith('blobs/') && existsSync(target)) return
-      const temporary = `${target}.${randomName(8)}.tmp`
-      try {
-        mkdirSync(dirname(target), { recursive: true })
-        await pipeline(open(), createWriteStream(temporary, { flags: 'wx' }), { signal })
-        renameSync(temporary, target)
-      } catch (error) {
-        rmSync(temporary, { force: true })
-        throw placed(error, target)
-      }
+      if (!path.startsWith('blobs/') || !existsSync(target)) await writeFileFrom(target, open(), signal)
     },
     finish: async () => undefined,
     [Symbol.asyncDispose]: async () => undefined,

@@ -3,9 +3,12 @@
 import type { SandboxMount } from '../../sandbox/plan.js'
 import type { Context } from '../core/context.js'
 import { SandboxError, SolveError } from '../core/errors.js'
-import type { ExecMount, ExecOp } from '../graph/op.js'
+import type { CopyOp, ExecMount, ExecOp, Vertex } from '../graph/op.js'
 import type { Scope } from '../io/scope.js'
-import type { VertexResult } from '../solver/ports.js'
+import { applyLayer } from '../layer/apply.js'
+import { layerStack, resolvePath } from '../layer/stack.js'
+import { packLayer } from '../layer/tar.js'
+import type { OpRunner, VertexResult } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
 import { holdCache } from './cache-mounts.js'
 import { layerDirectories } from './stack.js'
@@ -17,8 +20,8 @@ export type FindSecret = (id: string) => Promise<Uint8Array | undefined>
 export interface MountPorts {
   readonly store: Store
   readonly findSecret: FindSecret
-  /** Puts the files of a tree, owned by root, into an empty directory. */
-  readonly copyFiles: (input: VertexResult, source: string, directory: string, ctx: Context) => Promise<void>
+  /** Makes layers of what is mounted from a context: filtered, and owned by root as for COPY. */
+  readonly copyRunner: OpRunner<CopyOp>
 }
 
 /** Mounts in order, and the variables that secrets give. */
@@ -34,19 +37,22 @@ const secretLimitBytes = 500 * 1024
 export async function prepareMounts(
   op: ExecOp,
   inputs: readonly VertexResult[],
+  vertex: Vertex,
   ports: MountPorts,
   scope: Scope,
   ctx: Context,
 ): Promise<PreparedMounts> {
+  const filesOf = (input: number, source: string): Promise<readonly string[]> =>
+    directoriesOf(inputOf(inputs, input), source, vertex, ports, ctx)
   const mounts: SandboxMount[] = []
   const env: string[] = []
   for (const mount of op.mounts) {
     switch (mount.kind) {
       case 'bind':
-        mounts.push(await bindMount(mount, inputs, ports, scope, ctx))
+        mounts.push(await bindMount(mount, filesOf))
         break
       case 'cache':
-        mounts.push(await cacheMount(mount, inputs, ports, scope, ctx))
+        mounts.push(await cacheMount(mount, inputs, filesOf, ports, scope, ctx))
         break
       case 'tmpfs':
         mounts.push(mount)
@@ -64,28 +70,43 @@ export async function prepareMounts(
   return { mounts, env }
 }
 
-async function bindMount(
-  mount: Extract<ExecMount, { kind: 'bind' }>,
-  inputs: readonly VertexResult[],
-  ports: MountPorts,
-  scope: Scope,
-  ctx: Context,
-): Promise<SandboxMount> {
-  const { source, target, readonly } = mount
-  const input = inputOf(inputs, mount.input)
-  if (input.kind === 'layers') {
-    const hostLowers = layerDirectories(ports.store, input.diffIds)
-    return { kind: 'overlay', hostLowers, subpath: source, target, readonly }
+/** What COPY makes of the files below `source`: at the same path, so that mounts name it as they would in the input. */
+export function copyOfSource(source: string, keepOwner: boolean): CopyOp {
+  const path = source.replace(/^\/+/, '') || '.'
+  return {
+    kind: 'copy',
+    sources: [{ input: 0, path, wildcard: false, unpack: 'never', keepOwner }],
+    destination: source,
+    exclude: [],
+    parents: false,
   }
-  // A context may have an ignore file and owners of its own, so the step sees a copy and never the directory itself.
-  const active = scope.use(await ports.store.snapshots.prepare())
-  await ports.copyFiles(input, '/', active.upper, ctx)
-  return { kind: 'overlay', hostLowers: [active.upper], subpath: source, target, readonly }
+}
+
+/** The directories, bottom first, in which the files of an input are; a context is copied to a layer before. */
+async function directoriesOf(
+  input: VertexResult,
+  source: string,
+  vertex: Vertex,
+  ports: MountPorts,
+  ctx: Context,
+): Promise<readonly string[]> {
+  if (input.kind === 'layers') return layerDirectories(ports.store, input.diffIds)
+  const made = await ports.copyRunner.run(copyOfSource(source, false), [input], vertex, ctx)
+  if (made.kind !== 'layer') throw new Error('a copy made no layer')
+  return layerDirectories(ports.store, [made.diffId])
+}
+
+type FilesOf = (input: number, source: string) => Promise<readonly string[]>
+
+async function bindMount(mount: Extract<ExecMount, { kind: 'bind' }>, filesOf: FilesOf): Promise<SandboxMount> {
+  const { input, source, target, readonly } = mount
+  return { kind: 'overlay', hostLowers: await filesOf(input, source), subpath: source, target, readonly }
 }
 
 async function cacheMount(
   mount: Extract<ExecMount, { kind: 'cache' }>,
   inputs: readonly VertexResult[],
+  filesOf: FilesOf,
   ports: MountPorts,
   scope: Scope,
   ctx: Context,
@@ -93,8 +114,21 @@ async function cacheMount(
   const input = mount.input === undefined ? undefined : inputOf(inputs, mount.input)
   const startsFrom = input?.kind === 'layers' ? input.diffIds.join(' ') : input === undefined ? '' : 'files'
   const cache = scope.use(await holdCache(mount, ports.store.directory('cache-mounts'), startsFrom, ctx))
-  if (cache.isNew && input !== undefined) await ports.copyFiles(input, mount.source, cache.path, ctx)
+  if (cache.isNew && mount.input !== undefined) {
+    await fillCache(await filesOf(mount.input, mount.source), mount.source, cache.path, ctx)
+  }
   return { kind: 'bind', hostPath: cache.path, target: mount.target, readonly: mount.readonly }
+}
+
+/** A new cache starts from a copy, packed and unpacked again so that owners, links and attributes stay. */
+async function fillCache(hostLowers: readonly string[], source: string, target: string, ctx: Context): Promise<void> {
+  const { path } = resolvePath(layerStack(hostLowers), source, { followLast: true })
+  if (hostLowers.length !== 1) {
+    throw new SandboxError('SANDBOX_UNSUPPORTED', 'a cache mount cannot start from files of a stage or an image yet', {
+      hint: 'copy them in the RUN itself from a bind mount',
+    })
+  }
+  await applyLayer(packLayer(`${hostLowers[0]}${path}`), target, { form: 'plain' }, ctx.signal)
 }
 
 /** A secret that is not required and not there gives neither a file nor a variable. */

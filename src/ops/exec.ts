@@ -5,6 +5,7 @@
  * the layer. What is outside the key (design.md, section 5) comes from `ExecSettings`, not from the op.
  */
 import type { NetworkMode, ResourceLimits, Sandbox, SandboxPlan, SandboxUser } from '../../sandbox/plan.js'
+import type { CanonicalValue } from '../core/canonical.js'
 import type { Context } from '../core/context.js'
 import { SandboxError } from '../core/errors.js'
 import { isResolvedUser, parseGroup, parsePasswd, resolveUser } from '../core/users.js'
@@ -12,10 +13,10 @@ import type { FileView } from '../core/view.js'
 import type { ExecOp, Vertex } from '../graph/op.js'
 import { Scope } from '../io/scope.js'
 import { layerStack } from '../layer/stack.js'
-import type { OpResult, OpRunner, VertexResult } from '../solver/ports.js'
+import type { KeyParts, OpResult, OpRunner, VertexInput, VertexResult } from '../solver/ports.js'
 import { type CommitPorts, commitLayer } from './commit.js'
 import { commandFailed } from './exec-error.js'
-import { type MountPorts, prepareMounts } from './exec-mounts.js'
+import { copyOfSource, type MountPorts, prepareMounts } from './exec-mounts.js'
 import { readTextInView } from './read-text.js'
 import { baseLayers, layerDirectories } from './stack.js'
 import { openStepOutput, type StepOutput } from './step-output.js'
@@ -37,7 +38,36 @@ export interface ExecPorts extends MountPorts, Pick<CommitPorts, 'pool'> {
 
 /** The runner of exec ops. */
 export function createExecRunner(ports: ExecPorts): OpRunner<ExecOp> {
-  return { run: (op, inputs, vertex, ctx) => runExec(op, inputs, vertex, ports, ctx) }
+  return {
+    key: (op, inputs, vertex, ctx) => execKey(op, inputs, vertex, ports, ctx),
+    run: (op, inputs, vertex, ctx) => runExec(op, inputs, vertex, ports, ctx),
+  }
+}
+
+/** Files that are mounted from a context are in the key as COPY has them: by what is selected, not as the whole context. */
+async function execKey(
+  op: ExecOp,
+  inputs: readonly VertexInput[],
+  vertex: Vertex,
+  { copyRunner }: ExecPorts,
+  ctx: Context,
+): Promise<KeyParts> {
+  const components: Record<string, string> = {}
+  const covered = new Set<number>()
+  const files: CanonicalValue[] = []
+  for (const mount of op.mounts) {
+    const index = mount.kind === 'bind' || mount.kind === 'cache' ? mount.input : undefined
+    const input = index === undefined ? undefined : inputs[index]
+    if (index === undefined || input?.vertex.op.kind !== 'context' || !('source' in mount)) continue
+    const parts = await copyRunner.key?.(copyOfSource(mount.source, false), [input], vertex, ctx)
+    if (parts === undefined) throw new Error('copies have no key')
+    files.push(parts.fields)
+    covered.add(index)
+    for (const [name, value] of Object.entries(parts.components)) components[`mount.${mount.target}.${name}`] = value
+  }
+  // An op is plain data; an interface is just not assignable to an index signature.
+  const fields = files.length === 0 ? op : { op, files }
+  return { fields: fields as unknown as CanonicalValue, components, coveredInputs: [...covered] }
 }
 
 async function runExec(
@@ -52,7 +82,7 @@ async function runExec(
   const [sandbox, active] = await Promise.all([ports.openSandbox(), ports.store.snapshots.prepare()])
   scope.use(active)
   const user = findUser(op.user, layerStack(lowers))
-  const { mounts, env } = await prepareMounts(op, inputs, ports, scope, ctx)
+  const { mounts, env } = await prepareMounts(op, inputs, vertex, ports, scope, ctx)
   const output = openStepOutput(vertex.id, () => ports.store.directory('logs'), ports.now, ctx)
   scope.defer(() => output.close())
   const plan: SandboxPlan = {

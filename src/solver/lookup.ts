@@ -14,7 +14,7 @@ export interface KeyedVertex {
   readonly vertex: Vertex
   readonly key: CacheKey
   readonly parts: KeyParts | undefined
-  /** Set for files that are here without any step: the context, heredocs. */
+  /** Set for files that are here without any step: contexts. */
   readonly view: FileView | undefined
   /** It or something it depends on must run, so that its definition says nothing about its result. */
   readonly stale: boolean
@@ -77,7 +77,7 @@ async function keyVertex(
 }
 
 async function localFiles(vertex: Vertex, runner: OpRunner<Op> | undefined, ctx: Context): Promise<FileView | undefined> {
-  if (runner === undefined || (vertex.op.kind !== 'context' && vertex.op.kind !== 'inline')) return undefined
+  if (runner === undefined || vertex.op.kind !== 'context') return undefined
   const result = await runner.run(vertex.op, [], vertex, ctx)
   return result.kind === 'files' ? result.view : undefined
 }
