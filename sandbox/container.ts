@@ -30,8 +30,6 @@ export interface ContainerHost {
   readonly network: JoinedNetwork
   readonly env: Readonly<Record<string, string>>
   readonly host: Omit<OciHost, 'rootPath' | 'mounts' | 'networkPath' | 'cgroupsPath'>
-  /** Called when the runtime's process has been started. */
-  readonly onStarted: () => void
 }
 
 /** Runs a container to its end; see `Sandbox.run`. */
@@ -53,7 +51,6 @@ export async function runContainer(
       // A terminal is handed on by the runtime, which must be in the foreground group for that.
       ownSession: !plan.terminal,
     })
-    host.onStarted()
     const kills = watchesMemory ? outOfMemoryKills(cgroupsPath, host.host.cgroupVersion) : undefined
     const end = await endOrAbort(child, bundle, signal)
     signal.throwIfAborted()
