@@ -59,7 +59,8 @@ export function withLock<T>(layout: Layout, name: string, work: () => T): T {
   }
 }
 
-function openLockFile(path: string): number {
+/** Opens a file to lock, and makes it when it is not there. */
+export function openLockFile(path: string): number {
   try {
     mkdirSync(path.slice(0, path.lastIndexOf('/')), { recursive: true })
     return openSync(path, 'a', 0o644)
