@@ -15,6 +15,7 @@ export const command = defineCommand({
   flags: {
     all: { type: 'boolean', short: 'a', help: 'Remove all images, all cached results and the caches of RUN --mount=type=cache' },
     cache: { type: 'boolean', help: 'Remove all cached results and the caches of RUN --mount=type=cache, and keep named images' },
+    'dry-run': { type: 'boolean', help: 'Only say what would be removed' },
     filter: { type: 'list', value: 'until=time', help: 'Only what was not used for a time (24h, 90m, 7d) or since a date' },
     force: { type: 'boolean', short: 'f', help: 'Accepted for docker: mille does not ask' },
     'max-used-space': {
@@ -36,13 +37,14 @@ export const command = defineCommand({
       records: values.all || values.cache ? 'all' : keepBytes === undefined ? 'none' : { keepBytes },
       cacheMounts: values.all || values.cache,
       logs: true,
+      dryRun: values['dry-run'],
       ...(unusedSince === undefined ? {} : { unusedSince }),
     })
-    if (values.verbose) {
+    if (values.verbose || values['dry-run']) {
       for (const { kind, name, size } of report.collected) shell.print(`${kind} ${name} ${humanSize(size)}\n`)
     }
     if (report.liveProcesses > 0) shell.note('another mille is running; what it uses was kept')
-    shell.print(`Total reclaimed space: ${humanSize(report.bytes)}\n`)
+    shell.print(`${values['dry-run'] ? 'Reclaimable space' : 'Total reclaimed space'}: ${humanSize(report.bytes)}\n`)
     return 0
   },
 })
