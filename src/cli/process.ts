@@ -105,6 +105,8 @@ export function reportError(error: unknown, verbose: boolean): void {
 /** A reader that went away (`mille … | head`) stops the work like a signal; nothing more is written then. */
 function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): Output {
   stream.on('error', (error) => {
+    // A pipeline into the stream that was cancelled ends it with that.
+    if (interrupts.exitCode() !== undefined && isCancellation(error)) return
     if (systemCode(error) !== 'EPIPE') throw error
     interrupts.stop(exitCodes.brokenPipe)
   })

@@ -148,10 +148,9 @@ function sized(stream: NodeJS.WriteStream): NodeJS.WriteStream {
     cursorTo: (x: number) => stream.cursorTo(x),
     moveCursor: (dx: number, dy: number) => stream.moveCursor(dx, dy),
     clearLine: (direction: -1 | 0 | 1) => stream.clearLine(direction),
-    once: (event: string, listener: () => void) => stream.once(event, listener),
-    removeListener: (event: string, listener: () => void) => stream.removeListener(event, listener),
   }
-  return terminal as NodeJS.WriteStream
+  const listening = { once: stream.once?.bind(stream), removeListener: stream.removeListener?.bind(stream) }
+  return Object.assign(terminal, listening) as NodeJS.WriteStream
 }
 
 /** One line for a step that ended: a mark, its name, and at the right its time or CACHED. */
