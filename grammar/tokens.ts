@@ -68,6 +68,7 @@ export interface PairTokens {
   readonly pair: TokenType
   readonly bare: TokenType
   readonly legacyKey: TokenType
+  /** An escape character at the very end of the line: the words before it leave nothing else over. */
   readonly danglingEscape: TokenType
 }
 
@@ -99,7 +100,7 @@ function pairTokens(escapeChar: string): PairTokens {
     legacyKey: named([LegacyKey], legacyKey, 'text'),
     danglingEscape: createToken({
       name: `DanglingEscape${suffix}`,
-      pattern: escapeChar === '\\' ? /\\$/ : /`$/,
+      pattern: escapeChar === '\\' ? /\\/ : /`/,
       group: Lexer.SKIPPED,
       line_breaks: false,
     }),
