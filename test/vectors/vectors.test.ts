@@ -8,7 +8,7 @@ import { passed, runSuite, type Suite, skip, type Tally } from './frame.js'
 import { suite as instructions } from './instructions.js'
 import { suite as parser } from './parser.js'
 import { suite as realworld } from './realworld.js'
-import { formatTally, runVectors } from './run.js'
+import { formatTally, runVectors } from './runner.js'
 import { suite as shell } from './shell.js'
 
 const root = process.env.MILLE_VECTORS ?? join(import.meta.dirname, '../../../../shared/vectors')
