@@ -1,2 +1,2 @@
 /** The functions that `io/pool.ts` runs in worker threads: each takes and returns plain data. */
-export {}
+export { applyLayerTask, compressLayerTask, digestLayerTask } from './layer/tasks.js'

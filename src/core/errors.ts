@@ -74,6 +74,8 @@ export type ErrorCode =
   | 'LAYER_ESCAPES_ROOT'
   | 'LAYER_TRUNCATED'
   | 'LAYER_UNSUPPORTED'
+  | 'LAYER_CHANGED'
+  | 'LAYER_LINK_LOOP'
   | 'ARCHIVE_BAD'
   // images and registries
   | 'IMAGE_NOT_FOUND'
