@@ -80,7 +80,7 @@ export class RegistryClient implements AsyncDisposable {
     this.#transport = new Transport({
       connectionsPerHost: (options.transfers ?? 4) + 2,
       connectTimeoutMs: options.connectTimeoutMs ?? 15_000,
-      idleTimeoutMs: options.idleTimeoutMs ?? 60_000,
+      idleTimeoutMs: options.idleTimeoutMs ?? 30_000,
       uploadIdleTimeoutMs: options.uploadIdleTimeoutMs ?? 600_000,
       proxy: options.proxy ?? {},
       tls: { certsDirectories: [], caFiles: [], ca: [], ...options.tls },
