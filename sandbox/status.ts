@@ -16,7 +16,7 @@ export interface RuntimeEnd {
   readonly end: ProcessEnd
   /** The runtime's log: lines of JSON. */
   readonly log: string
-  readonly outOfMemory: boolean
+  readonly limitsMemory: boolean
 }
 
 /**
@@ -35,7 +35,9 @@ export function exitStatusOf(run: RuntimeEnd): ExitStatus {
       `${run.runtimeName} was killed by ${signal ?? 'a signal'} before the command ended`,
     )
   }
-  return { exitCode: code, signal: code > 128 ? signalName(code - 128) : undefined, outOfMemory: run.outOfMemory }
+  // The cgroup, which counted the kills, is gone with the container. But nothing else sends SIGKILL inside it as a rule.
+  const outOfMemory = run.limitsMemory && code === 128 + constants.signals.SIGKILL
+  return { exitCode: code, signal: code > 128 ? signalName(code - 128) : undefined, outOfMemory }
 }
 
 /** The runtime's own error from its log, or undefined when it logged none. */
