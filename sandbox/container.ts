@@ -10,6 +10,7 @@ import { BuildError } from '../src/core/errors.js'
 import { readTextIfExists } from '../src/io/fs.js'
 import { Scope } from '../src/io/scope.js'
 import { type OciHost, ociConfig } from './drivers/oci.js'
+import { execProblem } from './exec-check.js'
 import { prepareMounts } from './mount-plan.js'
 import { mountOverlay, unmountOverlay } from './mounts.js'
 import type { JoinedNetwork } from './network.js'
@@ -56,6 +57,7 @@ export async function runContainer(
       command: plan.argv[0] ?? '',
       end,
       log: readTextIfExists(join(bundle, 'log')) ?? '',
+      execProblem: () => execProblem(join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd),
       limitsMemory: plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined,
     })
   })

@@ -34,7 +34,7 @@ for (const runtime of runtimes) {
       const error = await errorOf(bench.run([command]))
       assert.is(error.code, 'SANDBOX_COMMAND_NOT_FOUND', `${command}: ${error.message}`)
       assert.is(error.exitCode, 127)
-      assert.match(error.message, command)
+      assert.match(error.message, `"${command}"`)
     }
     for (const command of ['/bin/plain', '/bin/noise', '/etc']) {
       const error = await errorOf(bench.run([command]))
@@ -58,7 +58,7 @@ for (const runtime of runtimes) {
     assert.is((await within(20_000, bench.run('exit 127'))).exitCode, 127)
     assert.is((await within(20_000, bench.run('nope'))).exitCode, 127)
     assert.is((await within(20_000, bench.run('exit 126'))).exitCode, 126)
-    const killed = await within(20_000, bench.run('sh -c "kill -TERM \\$\\$"'))
+    const killed = await within(20_000, bench.run('sh -c "kill -TERM \\$\\$"; exit $?'))
     assert.is(killed.exitCode, 143)
     assert.is(killed.signal, 'SIGTERM')
   })
