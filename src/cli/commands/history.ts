@@ -1,0 +1,12 @@
+/** `mille history`. */
+import { defineCommand } from '../command.js'
+
+/** The verb. */
+export const command = defineCommand({
+  name: 'history',
+  usage: '',
+  summary: 'x',
+  flags: {},
+  arguments: [0, 0],
+  run: async () => 0,
+})

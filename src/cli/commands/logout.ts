@@ -1,0 +1,12 @@
+/** `mille logout`. */
+import { defineCommand } from '../command.js'
+
+/** The verb. */
+export const command = defineCommand({
+  name: 'logout',
+  usage: '',
+  summary: 'x',
+  flags: {},
+  arguments: [0, 0],
+  run: async () => 0,
+})
