@@ -12,18 +12,21 @@ const out = join(root, 'dist/bundle')
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const target = 'node20'
 
-// Loads natively or from its own folder at run time: found in node_modules.
-const external = ['koffi']
-
 const bundled = await build({
-  entryPoints: { main: join(root, 'src/cli/main.ts'), worker: join(root, 'src/worker.ts') },
+  entryPoints: {
+    main: join(root, 'src/cli/main.ts'),
+    worker: join(root, 'src/worker.ts'),
+    // What tinypool starts its threads with; it looks for this name beside its own code.
+    'entry/worker': join(root, 'node_modules/tinypool/dist/entry/worker.js'),
+  },
   outdir: out,
   bundle: true,
   splitting: true,
   format: 'esm',
   platform: 'node',
   target,
-  external,
+  // Loads a native library from its own folder at run time, so it stays in node_modules.
+  external: ['koffi'],
   write: false,
   define: { milleVersion: JSON.stringify(version) },
   chunkNames: 'part-[hash]',
@@ -32,7 +35,6 @@ const bundled = await build({
 })
 
 rmSync(out, { recursive: true, force: true })
-mkdirSync(out, { recursive: true })
 for (const file of bundled.outputFiles) {
   const { code } = await transform(file.text, {
     format: 'cjs',
@@ -40,11 +42,15 @@ for (const file of bundled.outputFiles) {
     target,
     minifySyntax: true,
     minifyWhitespace: true,
-    keepNames: false,
-    supported: { 'dynamic-import': false },
     define: { 'import.meta.url': '__fileUrl' },
     banner: 'const __fileUrl=require("node:url").pathToFileURL(__filename).href;',
   })
-  writeFileSync(file.path, code)
+  mkdirSync(dirname(file.path), { recursive: true })
+  writeFileSync(file.path, requireOwnParts(code))
 }
 writeFileSync(join(out, 'package.json'), `${JSON.stringify({ type: 'commonjs' })}\n`)
+
+/** Lazy parts of the bundle are CommonJS too: `require` finds them without the loader of ES modules. */
+function requireOwnParts(code) {
+  return code.replace(/\bimport\(("\.{1,2}\/(?:part-\w+|main|worker)\.js")\)/g, 'Promise.resolve().then(()=>require($1))')
+}

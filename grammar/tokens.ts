@@ -16,7 +16,7 @@ function keyword(name: string, mode: string): TokenType {
   return createToken({ name, pattern, categories: Keyword, push_mode: mode, line_breaks: false })
 }
 
-// Line start. The mode after a keyword says what its arguments look like.
+// Line start, and after ONBUILD. The mode after a keyword says what its arguments look like.
 export const Add = keyword('Add', 'list')
 export const Arg = keyword('Arg', 'pairs')
 export const Cmd = keyword('Cmd', 'command')
@@ -28,7 +28,7 @@ export const From = keyword('From', 'words')
 export const Healthcheck = keyword('Healthcheck', 'health')
 export const Label = keyword('Label', 'legacyPairs')
 export const Maintainer = keyword('Maintainer', 'text')
-export const Onbuild = keyword('Onbuild', 'onbuild')
+export const Onbuild = keyword('Onbuild', 'line')
 export const Run = keyword('Run', 'command')
 export const Shell = keyword('Shell', 'command')
 export const Stopsignal = keyword('Stopsignal', 'text')
@@ -48,7 +48,7 @@ export const keywords: readonly TokenType[] = [
   ...[Stopsignal, User, Volume, Workdir],
 ]
 
-// Flags, in every mode but line start and JSON. Only before the first argument.
+// Flags, in every mode but JSON. They follow a keyword or a flag only.
 export const Flag = createToken({ name: 'Flag', pattern: flagAt(false), line_breaks: false })
 export const FlagsEnd = createToken({ name: 'FlagsEnd', pattern: flagAt(true), group: Lexer.SKIPPED, line_breaks: false })
 export const Blank = createToken({ name: 'Blank', pattern: blank, group: Lexer.SKIPPED, line_breaks: false })
@@ -68,6 +68,7 @@ export interface PairTokens {
   readonly pair: TokenType
   readonly bare: TokenType
   readonly legacyKey: TokenType
+  /** An escape character at the very end of the line: the words before it leave nothing else over. */
   readonly danglingEscape: TokenType
 }
 
@@ -99,7 +100,7 @@ function pairTokens(escapeChar: string): PairTokens {
     legacyKey: named([LegacyKey], legacyKey, 'text'),
     danglingEscape: createToken({
       name: `DanglingEscape${suffix}`,
-      pattern: escapeChar === '\\' ? /\\$/ : /`$/,
+      pattern: escapeChar === '\\' ? /\\/ : /`/,
       group: Lexer.SKIPPED,
       line_breaks: false,
     }),

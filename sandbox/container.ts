@@ -9,14 +9,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BuildError } from '../src/core/errors.js'
 import { readTextIfExists } from '../src/io/fs.js'
 import { Scope } from '../src/io/scope.js'
-import { outOfMemoryKills } from './cgroup.js'
 import { type OciHost, ociConfig } from './drivers/oci.js'
+import { execProblem } from './exec-check.js'
 import { prepareMounts } from './mount-plan.js'
 import { mountOverlay, unmountOverlay } from './mounts.js'
 import type { JoinedNetwork } from './network.js'
 import type { ExitStatus, SandboxIo, SandboxPlan } from './plan.js'
 import { namesSystemdStub, resolvConf } from './rootfs.js'
-import { cgroupsPathOf, type Runtime, runArguments } from './runtime.js'
+import { cgroupsPathOf, type Runtime, runtimeArguments } from './runtime.js'
 import { type ProcessEnd, type RunningProcess, startProcess } from './spawn.js'
 import { mountPointNames, type OwnState, removeBundle } from './state.js'
 import { exitStatusOf } from './status.js'
@@ -30,8 +30,6 @@ export interface ContainerHost {
   readonly network: JoinedNetwork
   readonly env: Readonly<Record<string, string>>
   readonly host: Omit<OciHost, 'rootPath' | 'mounts' | 'networkPath' | 'cgroupsPath'>
-  /** Called when the runtime's process has been started. */
-  readonly onStarted: () => void
 }
 
 /** Runs a container to its end; see `Sandbox.run`. */
@@ -44,8 +42,7 @@ export async function runContainer(
   return releasing(async (scope) => {
     const bundle = prepareBundle(plan, host, scope)
     const cgroupsPath = cgroupsPathOf(host.runtime, host.id)
-    const watchesMemory = plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined
-    const child = startProcess(runArguments(host.runtime, host.state, bundle, host.id), {
+    const child = startProcess(runtimeArguments('run', host.runtime, host.state, bundle, host.id), {
       env: host.env,
       stdin: io.stdin,
       stdout: io.onStdout,
@@ -53,8 +50,6 @@ export async function runContainer(
       // A terminal is handed on by the runtime, which must be in the foreground group for that.
       ownSession: !plan.terminal,
     })
-    host.onStarted()
-    const kills = watchesMemory ? outOfMemoryKills(cgroupsPath, host.host.cgroupVersion) : undefined
     const end = await endOrAbort(child, bundle, signal)
     signal.throwIfAborted()
     return exitStatusOf({
@@ -62,7 +57,8 @@ export async function runContainer(
       command: plan.argv[0] ?? '',
       end,
       log: readTextIfExists(join(bundle, 'log')) ?? '',
-      outOfMemory: end.code === 137 && (kills?.() ?? false),
+      execProblem: () => execProblem(join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd),
+      limitsMemory: plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined,
     })
   })
 }
@@ -89,7 +85,7 @@ function addNote(error: unknown, release: unknown): void {
 
 /** Everything on disk and in the mount table that the runtime will look for. Returns the bundle directory. */
 function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): string {
-  const bundle = join(host.state.directory, host.id)
+  const bundle = join(host.state.bundles, host.id)
   const root = join(bundle, mountPointNames.root)
   mkdirSync(root, { recursive: true, mode: 0o700 })
   scope.defer(() => removeBundle(bundle))
@@ -111,6 +107,7 @@ function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): st
     mounts,
     ...(host.network.path === undefined ? {} : { networkPath: host.network.path }),
     ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
+    ...(host.runtime.seccompProgram === undefined ? {} : { seccompProgram: host.runtime.seccompProgram }),
   })
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(config))
   return bundle

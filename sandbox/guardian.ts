@@ -3,7 +3,7 @@
  *
  * A signal that cannot be caught leaves no time to clean up, and neither an OCI runtime nor its container dies with its
  * parent. So a shell in a session of its own waits on a pipe from mille. At the pipe's end it kills the helper processes it was told
- * of, lets the runtime delete every container of this mille process, unmounts and removes the state directory. When mille
+ * of, lets the runtime delete every container of this mille process and removes the state directory. When mille
  * ends in an orderly way it says so, and the shell just exits.
  */
 import { startProcess } from './spawn.js'
@@ -21,7 +21,7 @@ export interface Guardian {
 
 /**
  * Arguments: the runtime, this process's state directory. The runtime may be in the middle of making a container when mille dies,
- * so it looks again until there is nothing left to delete, for at most two seconds.
+ * so it looks again for a second. The mounts are those of the private namespace, which ends with this shell.
  */
 const script = `
 runtime=$1 state=$2 pids=' '
@@ -37,16 +37,9 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
   for record in "$state"/runtime/*; do
     [ -e "$record" ] && "$runtime" --root "$state/runtime" delete --force "\${record##*/}"
   done
-  sleep 0.2
+  sleep 0.1
 done
-for point in "$state"/*/root "$state"/*/memory "$state"/*/view-*; do
-  [ -d "$point" ] && { umount -l "$point"; rmdir "$point"; }
-done
-for bundle in "$state"/*/; do
-  [ -e "$bundle/root" ] || [ -e "$bundle/memory" ] || rm -rf "$bundle"
-done
-rm -f "$state/lock" "$state/runtime-path"
-rmdir "$state"
+umount -l "$state/private" && rm -rf "$state"
 `
 
 /** Starts the guardian of this process. */

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import type { Mount } from '../src/core/mount.js'
 import { fsPath } from '../src/core/path-bytes.js'
-import { mountMemory, mountOverlay, unmountNow } from './mounts.js'
+import { mountOverlay, unmountNow } from './mounts.js'
 import type { SandboxMount, SandboxPlan } from './plan.js'
 import { hostsFile, systemDirectories } from './rootfs.js'
 import { mountPointNames } from './state.js'
@@ -142,25 +142,12 @@ function tmpfsOf(mount: Extract<SandboxMount, { kind: 'tmpfs' }>): Source {
 }
 
 function memoryFileOf(mount: Extract<SandboxMount, { kind: 'memory-file' }>, context: MountContext): Source {
-  const directory = mkdtempSync(join(memoryOf(context), 'file-'))
+  // The bundle is in memory as a whole: what is written here reaches no disk.
+  const directory = mkdtempSync(join(context.bundle, 'memory-'))
   const hostPath = join(directory, 'content')
   writeFileSync(hostPath, mount.content, { mode: 0o600 })
   chownSync(hostPath, mount.uid, mount.gid)
   chmodSync(hostPath, mount.mode)
   const options = ['bind', 'rprivate', 'ro', 'nosuid', 'nodev', 'noexec']
   return { mount: { type: 'bind', source: hostPath, options }, type: 'file', hostPath, readonly: true }
-}
-
-/** The container's directory in memory, mounted with its first file. */
-function memoryOf(context: MountContext): string {
-  const path = join(context.bundle, mountPointNames.memory)
-  try {
-    mkdirSync(path, { mode: 0o700 })
-  } catch (error) {
-    if (systemCode(error) === 'EEXIST') return path
-    throw error
-  }
-  mountMemory(path)
-  context.defer(() => unmountNow(path))
-  return path
 }

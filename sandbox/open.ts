@@ -8,6 +8,7 @@ import { cgroupVersion } from './cgroup.js'
 import { runContainer } from './container.js'
 import { type Guardian, startGuardian } from './guardian.js'
 import { enterPrivateMounts } from './mounts.js'
+import { NetworkPool } from './network.js'
 import type { ExitStatus, NetworkMode, Sandbox, SandboxIo, SandboxPlan } from './plan.js'
 import { chooseRuntime, type Runtime, type RuntimeChoice } from './runtime.js'
 import { type OwnState, openState, rememberRuntime, removeLeftovers } from './state.js'
@@ -36,6 +37,8 @@ export function openSandbox(options: SandboxOptions): Sandbox {
 interface Started {
   readonly state: OwnState
   readonly runtime: Runtime
+  readonly guardian: Guardian
+  readonly networks: NetworkPool
   readonly cleaning: Promise<void>
 }
 
@@ -44,7 +47,6 @@ class OciSandbox implements Sandbox {
   readonly #env: Readonly<Record<string, string>>
   readonly #host: RuntimeChoice['host']
   #started: Promise<Started> | undefined
-  #guardian: Guardian | undefined
   #count = 0
 
   constructor(options: SandboxOptions) {
@@ -55,14 +57,10 @@ class OciSandbox implements Sandbox {
 
   async run(plan: SandboxPlan, io: SandboxIo, signal: AbortSignal): Promise<ExitStatus> {
     signal.throwIfAborted()
-    const { state, runtime } = await this.#start()
-    signal.throwIfAborted()
-    const network = {
-      mode: plan.network === 'default' ? ('host' as const) : plan.network,
-      path: undefined,
-      release: () => undefined,
-    }
+    const { state, runtime, networks } = await this.#start()
+    const network = await networks.acquire(plan.network)
     try {
+      signal.throwIfAborted()
       return await runContainer({ ...plan, network: network.mode }, io, signal, {
         id: `${state.name}-${++this.#count}`,
         state,
@@ -70,18 +68,16 @@ class OciSandbox implements Sandbox {
         network,
         env: this.#env,
         host: this.#host,
-        onStarted: () => {
-          this.#guardian ??= startGuardian(state, runtime.path, this.#env)
-        },
       })
     } finally {
-      network.release()
+      await network.release({ reusable: plan.security === 'sandbox' })
     }
   }
 
-  warmUp(_network: NetworkMode): void {
+  warmUp(network: NetworkMode): void {
+    const start = this.#start()
     // Whoever runs a container gets the error of a failed start.
-    this.#start().catch(() => undefined)
+    start.then(({ networks }) => network === 'default' && networks.warmUp()).catch(() => undefined)
   }
 
   #start(): Promise<Started> {
@@ -92,12 +88,17 @@ class OciSandbox implements Sandbox {
   async #bringUp(): Promise<Started> {
     requireRoot()
     enterPrivateMounts()
-    const { stateDirectory, runtime: wanted, searchPath = defaultSearchPath } = this.#options
+    const { stateDirectory, runtime: wanted, searchPath = defaultSearchPath, warn = () => undefined } = this.#options
     const state = openState(stateDirectory)
     try {
       const runtime = await chooseRuntime({ wanted, searchPath, stateDirectory, state, env: this.#env, host: this.#host })
       rememberRuntime(state, runtime.path)
-      return { state, runtime, cleaning: removeLeftovers(stateDirectory, this.#env) }
+      const guardian = startGuardian(state, runtime.path, this.#env)
+      const warnOfHost = (message: string, hint: string | undefined): void => {
+        warn(`${message}, so commands run on the host's network`, hint)
+      }
+      const networks = new NetworkPool({ directory: state.bundles, searchPath, env: this.#env, warn: warnOfHost, ...guardian })
+      return { state, runtime, guardian, networks, cleaning: removeLeftovers(stateDirectory, this.#env) }
     } catch (error) {
       state.close()
       throw error
@@ -107,8 +108,9 @@ class OciSandbox implements Sandbox {
   async [Symbol.asyncDispose](): Promise<void> {
     const started = await this.#started?.catch(() => undefined)
     if (started === undefined) return
+    await started.networks[Symbol.asyncDispose]()
     await started.cleaning
-    await this.#guardian?.dismiss()
+    await started.guardian.dismiss()
     started.state.close()
   }
 }

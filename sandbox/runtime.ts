@@ -4,14 +4,16 @@
  * Being installed is not the test: a runtime may refuse this host's cgroups or lack a privilege. So it runs a container, once;
  * the answer is remembered by the path, size and mtime of its file until the machine starts anew.
  */
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import { readTextIfExists, writeFileAtomic } from '../src/io/fs.js'
 import { unmount } from '../src/io/sys.js'
-import { type OciConfig, type OciHost, ociConfig } from './drivers/oci.js'
+import { type OciHost, ociConfig } from './drivers/oci.js'
+import { seccompProfile } from './drivers/seccomp.js'
 import type { SandboxPlan } from './plan.js'
-import { startProcess } from './spawn.js'
+import { captureProcess, startProcess } from './spawn.js'
 import { type OwnState, removeBundle } from './state.js'
 import { runtimeFailure } from './status.js'
 import { exitProgram } from './tiny-program.js'
@@ -23,6 +25,8 @@ export interface Runtime {
   readonly path: string
   /** `cgroups`: it makes a cgroup for each container. `hidden-unified`: so it does once the unified mount is out of its sight. */
   readonly mode: RuntimeMode
+  /** See `OciHost.seccompProgram`. */
+  readonly seccompProgram?: string
 }
 
 /** See `Runtime.mode`; `no-cgroups`: containers stay in mille's own cgroup, without limits and without device rules. */
@@ -80,22 +84,22 @@ export async function probeRuntime(name: string, choice: RuntimeChoice): Promise
   const path = findProgram(name, choice.searchPath)
   const base = { name: name.slice(name.lastIndexOf('/') + 1), path }
   if (path === undefined) return { ...base, runtime: undefined, problem: 'it is not installed' }
-  const memo = openMemo(choice.stateDirectory, path)
+  const memo = openMemo(choice, path)
   const known = memo.read()
   if (known !== undefined) {
-    if (known === 'hidden-unified') hideUnified()
-    return { ...base, runtime: { name: base.name, path, mode: known }, problem: undefined }
+    if (known.mode === 'hidden-unified') hideUnified()
+    return { ...base, runtime: { name: base.name, path, ...known }, problem: undefined }
   }
   let problem: string | undefined
   for (const mode of modesOf(base.name)) {
     const runtime: Runtime = { name: base.name, path, mode }
     if (mode === 'hidden-unified') hideUnified()
-    const failure = await tryRuntime(runtime, choice)
-    if (failure === undefined) {
-      memo.write(mode)
-      return { ...base, runtime, problem: undefined }
+    const answer = await tryRuntime(runtime, choice)
+    if (answer.problem === undefined) {
+      memo.write({ mode, ...answer.extra })
+      return { ...base, runtime: { ...runtime, ...answer.extra }, problem: undefined }
     }
-    problem ??= failure
+    problem ??= answer.problem
   }
   return { ...base, runtime: undefined, problem }
 }
@@ -127,57 +131,73 @@ function hideUnified(): void {
   }
 }
 
-/** The argv of `runtime run` for a container whose bundle directory holds `config.json`. */
-export function runArguments(runtime: Runtime, state: OwnState, bundle: string, id: string): readonly string[] {
+/** The argv that makes (`create`) or makes, starts and awaits (`run`) the container of a bundle directory with a `config.json`. */
+export function runtimeArguments(
+  verb: 'run' | 'create',
+  runtime: Runtime,
+  state: OwnState,
+  bundle: string,
+  id: string,
+): string[] {
   return [
     runtime.path,
-    '--root',
-    state.runtimeRoot,
-    '--log',
-    join(bundle, 'log'),
-    '--log-format',
-    'json',
+    ...['--root', state.runtimeRoot, '--log', join(bundle, 'log'), '--log-format', 'json'],
     ...(runtime.name === 'crun' ? ['--cgroup-manager', runtime.mode === 'no-cgroups' ? 'disabled' : 'cgroupfs'] : []),
-    'run',
-    '--bundle',
-    bundle,
-    '--pid-file',
-    join(bundle, 'pid'),
-    id,
+    ...[verb, '--bundle', bundle, '--pid-file', join(bundle, 'pid'), id],
   ]
 }
 
 /** Where a container's cgroup is, or undefined when the runtime makes none. */
 export function cgroupsPathOf(runtime: Runtime, id: string): string | undefined {
-  return runtime.mode === 'no-cgroups' ? undefined : `/mille/${id}`
+  return runtime.mode === 'no-cgroups' ? undefined : `/mille-${id}`
 }
 
-/** Runs the smallest program there is in a container like any other. Returns why that did not work. */
-async function tryRuntime(runtime: Runtime, choice: RuntimeChoice): Promise<string | undefined> {
+interface Answer {
+  /** Why it does not work; undefined: it does. */
+  readonly problem: string | undefined
+  readonly extra: { readonly seccompProgram?: string }
+}
+
+/** Runs the smallest program there is in a container like any other. */
+async function tryRuntime(runtime: Runtime, choice: RuntimeChoice): Promise<Answer> {
   const id = `${choice.state.name}-probe-${runtime.name}-${runtime.mode}`
-  const bundle = join(choice.state.directory, id)
+  const bundle = join(choice.state.bundles, id)
   const rootPath = join(bundle, 'files')
+  const program = exitProgram(choice.host.architecture)
+  if (program === undefined) return { problem: undefined, extra: {} }
   mkdirSync(rootPath, { recursive: true, mode: 0o755 })
   try {
-    const program = exitProgram(choice.host.architecture)
-    if (program === undefined) return undefined
     writeFileSync(join(rootPath, 'true'), program, { mode: 0o755 })
     const cgroupsPath = cgroupsPathOf(runtime, id)
     const host = { ...choice.host, rootPath, mounts: [], ...(cgroupsPath === undefined ? {} : { cgroupsPath }) }
-    const config: OciConfig = ociConfig(probePlan, host)
-    writeFileSync(join(bundle, 'config.json'), JSON.stringify(config))
-    const child = startProcess(runArguments(runtime, choice.state, bundle, id), {
-      env: choice.env,
-      stdin: 'ignore',
-      stdout: 'ignore',
-      stderr: 'ignore',
-      ownSession: true,
-    })
-    const { code, signal } = await child.ended
-    if (code === 0) return undefined
-    return runtimeFailure(readTextIfExists(join(bundle, 'log')) ?? '') ?? `it ended with ${code ?? signal}`
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(ociConfig(probePlan, host)))
+    const { code, signal } = await captureProcess(runtimeArguments('run', runtime, choice.state, bundle, id), choice.env)
+    if (code === 0) return { problem: undefined, extra: await compiledSeccomp(runtime, choice, bundle, id) }
+    const logged = runtimeFailure(readTextIfExists(join(bundle, 'log')) ?? '')
+    return { problem: logged ?? `it ended with ${code ?? signal}`, extra: {} }
   } finally {
     removeBundle(bundle)
+  }
+}
+
+/** crun leaves the compiled profile in its record of a container; it takes it back ready-made (crun(1), annotations). */
+async function compiledSeccomp(runtime: Runtime, choice: RuntimeChoice, bundle: string, id: string): Promise<Answer['extra']> {
+  if (runtime.name !== 'crun') return {}
+  // No pipes: the container that waits to be started would hold them open.
+  const none = { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore', ownSession: true, env: choice.env } as const
+  const created = await startProcess(runtimeArguments('create', runtime, choice.state, bundle, id), none).ended
+  if (created.code !== 0) return {}
+  const program = readIfExists(join(choice.state.runtimeRoot, id, 'seccomp.bpf'))
+  await captureProcess([runtime.path, '--root', choice.state.runtimeRoot, 'delete', '--force', id], choice.env)
+  return program === undefined || program.length === 0 ? {} : { seccompProgram: program.toString('base64') }
+}
+
+function readIfExists(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
   }
 }
 
@@ -197,22 +217,31 @@ const probePlan: SandboxPlan = {
   limits: {},
 }
 
-interface Memo {
-  read(): RuntimeMode | undefined
-  write(mode: RuntimeMode): void
+interface Known {
+  readonly mode: RuntimeMode
+  readonly seccompProgram?: string
 }
 
-/** The remembered answer for the program at `path`. It is void when the file changed or the machine was started anew. */
-function openMemo(stateDirectory: string, path: string): Memo {
+interface Memo {
+  read(): Known | undefined
+  write(known: Known): void
+}
+
+/** The remembered answer for the program at `path`. It is void when the file or the profile changed or the machine was started anew. */
+function openMemo(choice: RuntimeChoice, path: string): Memo {
   const { size, mtimeMs } = statSync(path)
-  const key = [path, size, mtimeMs, readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()].join(' ')
-  const file = join(stateDirectory, `runtime-${path.replaceAll('/', '_')}`)
+  const profile = createHash('sha256')
+    .update(JSON.stringify(seccompProfile(choice.host.architecture)))
+    .digest('hex')
+  const key = [path, size, mtimeMs, readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(), profile].join(' ')
+  const file = join(choice.stateDirectory, `runtime-${path.replaceAll('/', '_')}`)
   return {
     read: () => {
-      const [known, mode] = readTextIfExists(file)?.split('\n') ?? []
+      const [known, mode, program] = readTextIfExists(file)?.split('\n') ?? []
       if (known !== key) return undefined
-      return mode === 'cgroups' || mode === 'hidden-unified' || mode === 'no-cgroups' ? mode : undefined
+      if (mode !== 'cgroups' && mode !== 'hidden-unified' && mode !== 'no-cgroups') return undefined
+      return program === undefined || program === '' ? { mode } : { mode, seccompProgram: program }
     },
-    write: (mode) => writeFileAtomic(file, `${key}\n${mode}\n`),
+    write: ({ mode, seccompProgram = '' }) => writeFileAtomic(file, `${key}\n${mode}\n${seccompProgram}\n`, { mode: 0o600 }),
   }
 }

@@ -1,15 +1,16 @@
 /**
  * The state directory: one subdirectory for each mille process that runs containers, and what dead ones left there.
  *
- * `<state>/run-<name>/` holds `lock` (flocked as long as its process lives), `runtime/` (the OCI runtime's own records) and one
- * directory for each container. A directory whose lock is free belongs to a process that died: whoever finds it ends its
- * containers and removes it. It should be on a tmpfs: everything in it ends with the machine.
+ * `<state>/run-<name>/` holds `lock` (flocked as long as its process lives), `runtime/` (the OCI runtime's own records) and
+ * `private/`, a tmpfs that only this process's mount namespace sees, with a directory for each container. A directory whose
+ * lock is free belongs to a process that died: whoever finds it ends its containers and removes it.
  */
 import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import { randomName, readTextIfExists } from '../src/io/fs.js'
-import { tryLock, unmount } from '../src/io/sys.js'
+import { tryLock } from '../src/io/sys.js'
+import { mountMemory, unmountNow } from './mounts.js'
 import { captureProcess } from './spawn.js'
 
 /** The directory of this process. */
@@ -17,6 +18,8 @@ export interface OwnState {
   /** Also the prefix of the names of this process's containers. */
   readonly name: string
   readonly directory: string
+  /** In memory, for the directories of the containers, secrets included. Gone with this process. */
+  readonly bundles: string
   /** The OCI runtime's `--root`. */
   readonly runtimeRoot: string
   /** Removes the directory; the containers have ended before. */
@@ -27,7 +30,7 @@ const finished = 'run-'
 const halfMade = 'new-'
 
 /**
- * Makes this process's directory.
+ * Makes this process's directory. The process is in its private mount namespace by then.
  *
  * It is locked before it gets its final name: no other process can take it for one that was left behind.
  *
@@ -38,16 +41,19 @@ export function openState(stateDirectory: string): OwnState {
   const temporary = join(stateDirectory, `${halfMade}${name}`)
   const directory = join(stateDirectory, `${finished}${name}`)
   try {
-    mkdirSync(join(temporary, 'runtime'), { recursive: true, mode: 0o700 })
+    for (const part of ['runtime', 'private']) mkdirSync(join(temporary, part), { recursive: true, mode: 0o700 })
     const lock = openSync(join(temporary, 'lock'), 'wx', 0o600)
     if (!tryLock(lock, 'exclusive')) throw new Error(`the new lock in ${temporary} is taken`)
     renameSync(temporary, directory)
+    mountMemory(join(directory, 'private'))
     return {
       name,
       directory,
+      bundles: join(directory, 'private'),
       runtimeRoot: join(directory, 'runtime'),
       close: () => {
-        removeTree(directory)
+        unmountNow(join(directory, 'private'))
+        rmSync(directory, { recursive: true })
         closeSync(lock)
       },
     }
@@ -70,7 +76,7 @@ export async function removeLeftovers(stateDirectory: string, env: Readonly<Reco
   for (const entry of readdirSync(stateDirectory)) {
     const directory = join(stateDirectory, entry)
     if (entry.startsWith(finished)) await removeIfDead(directory, env)
-    else if (entry.startsWith(halfMade) && isOld(directory)) removeTree(directory)
+    else if (entry.startsWith(halfMade) && isOld(directory)) rmSync(directory, { recursive: true, force: true })
   }
 }
 
@@ -80,7 +86,7 @@ async function removeIfDead(directory: string, env: Readonly<Record<string, stri
   try {
     if (!tryLock(lock, 'exclusive')) return
     await deleteContainers(directory, env)
-    removeTree(directory)
+    rmSync(directory, { recursive: true, force: true })
   } finally {
     closeSync(lock)
   }
@@ -126,36 +132,16 @@ function namesIn(directory: string): string[] {
   }
 }
 
-/**
- * Removes a process's directory. What may be a mount point is unmounted and removed as an empty directory only: nothing
- * below a mount is ever deleted.
- */
-function removeTree(directory: string): void {
-  for (const container of namesIn(directory)) {
-    if (container !== 'runtime' && container !== 'lock' && container !== 'runtime-path') removeBundle(join(directory, container))
-  }
-  rmSync(directory, { recursive: true, force: true })
-}
-
 /** Names in a container's directory that something may be mounted on. */
-export const mountPointNames = { root: 'root', memory: 'memory', views: 'view-' } as const
+export const mountPointNames = { root: 'root', views: 'view-' } as const
 
-/** Removes the directory of one container; see `removeTree`. */
+/**
+ * Removes the directory of one container. What may be a mount point is removed as an empty directory only: should
+ * something still be mounted there, nothing of it is deleted.
+ */
 export function removeBundle(bundle: string): void {
   for (const name of namesIn(bundle)) {
-    const isMountPoint =
-      name === mountPointNames.root || name === mountPointNames.memory || name.startsWith(mountPointNames.views)
-    if (isMountPoint) removeMountPoint(join(bundle, name))
+    if (name === mountPointNames.root || name.startsWith(mountPointNames.views)) rmdirSync(join(bundle, name))
   }
   rmSync(bundle, { recursive: true, force: true })
-}
-
-function removeMountPoint(path: string): void {
-  try {
-    unmount(path, { detach: true })
-  } catch (error) {
-    // EINVAL: nothing is mounted there, the usual case.
-    if (systemCode(error) !== 'EINVAL' && systemCode(error) !== 'ENOENT') throw error
-  }
-  rmdirSync(path)
 }

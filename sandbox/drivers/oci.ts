@@ -25,6 +25,8 @@ export interface OciHost {
   readonly capabilities: ReadonlySet<string>
   /** Node's name of the processor: `x64`, `arm64`. */
   readonly architecture: string
+  /** The seccomp profile in compiled form, base64, for crun: compiling takes it more time than all the rest. */
+  readonly seccompProgram?: string
 }
 
 /** The parts of config.json that mille writes. */
@@ -50,6 +52,7 @@ export interface OciConfig {
     readonly cgroupsPath?: string
     readonly seccomp?: SeccompProfile
   }
+  readonly annotations?: Readonly<Record<string, string>>
 }
 
 /** `linux.resources` of the runtime-spec. */
@@ -95,6 +98,9 @@ export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
         : { cgroupsPath: host.cgroupsPath, resources: { devices: deviceRules(confined), ...limitsOf(plan.limits) } }),
       ...(confined ? { seccomp: seccompProfile(host.architecture) } : {}),
     },
+    ...(confined && host.seccompProgram !== undefined
+      ? { annotations: { 'run.oci.seccomp_bpf_data': host.seccompProgram } }
+      : {}),
   }
 }
 

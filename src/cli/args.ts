@@ -57,7 +57,7 @@ export interface ParseOptions {
   readonly command: string
   /** False: everything from the first argument on is an argument, even when it starts with a dash. */
   readonly interspersed: boolean
-  /** Long names that docker has and mille has not yet: an error of its own. */
+  /** What docker has and mille has not yet, as `name` or `name|letter`: an error of its own. */
   readonly unsupported: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
 }
@@ -87,7 +87,7 @@ export function parseFlags<const T extends FlagTable>(args: readonly string[], t
     values.push(textOf(token, spec))
   }
   const values: Record<string, unknown> = {}
-  for (const [name, spec] of Object.entries(table)) values[name] = valueOf(name, spec, written.get(name), options.env)
+  for (const [name, spec] of Object.entries(table)) values[name] = resolveFlag(name, spec, written.get(name), options.env)
   return { values: values as FlagValues<T>, given: new Set(written.keys()), positionals }
 }
 
@@ -132,8 +132,11 @@ function parseArgsOptions(table: FlagTable): NonNullable<ParseArgsConfig['option
 }
 
 function unknownFlag(token: Token, table: FlagTable, options: ParseOptions): UsageError {
-  if (options.unsupported.includes(token.name)) {
-    return new UsageError('USAGE_UNKNOWN_FLAG', `${token.rawName} of docker is not supported by "${options.command}" yet`)
+  const isShort = !token.rawName.startsWith('--')
+  const known = options.unsupported.find((entry) => entry.split('|')[isShort ? 1 : 0] === token.name)
+  if (known !== undefined) {
+    const name = isShort ? `${token.rawName} (--${known.split('|')[0]})` : token.rawName
+    return new UsageError('USAGE_UNKNOWN_FLAG', `${name} of docker is not supported by "${options.command}" yet`)
   }
   const near = token.rawName.startsWith('--')
     ? didYouMean(
@@ -154,19 +157,27 @@ function textOf(token: Token, spec: FlagSpec): string {
   })
 }
 
-function valueOf(
+function resolveFlag(
   name: string,
   spec: FlagSpec,
   written: readonly string[] | undefined,
   env: Readonly<Record<string, string | undefined>>,
 ): unknown {
-  if (spec.type === 'list') return written ?? []
+  if (spec.type === 'list') return written ?? listIn(spec.env === undefined ? undefined : env[spec.env])
   const last = written?.at(-1)
   if (last !== undefined) return readValue(last, spec, `--${name}`)
   const fromEnv = spec.env === undefined ? undefined : env[spec.env]
   if (fromEnv !== undefined && fromEnv !== '') return readValue(fromEnv, spec, spec.env ?? '')
   if (spec.default !== undefined) return readValue(spec.default, spec, `--${name}`)
   return spec.type === 'boolean' ? false : undefined
+}
+
+/** A variable that stands in for a list has commas between the values. */
+function listIn(text: string | undefined): readonly string[] {
+  return (text ?? '')
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '')
 }
 
 function readValue(text: string, spec: FlagSpec, from: string): unknown {

@@ -14,7 +14,7 @@ export interface CommandSpec<T extends FlagTable> {
   /** What does not fit into a flag's line; printed below the flags. */
   readonly notes?: readonly string[]
   readonly flags: T
-  /** Long names that docker's command has and this one has not yet. */
+  /** What docker's command has and this one has not yet: `name` or `name|letter`. */
   readonly unsupported?: readonly string[]
   /** False for commands that hand the rest of the line to a container. */
   readonly interspersed?: boolean
@@ -81,10 +81,11 @@ function hasHelpFlag(args: readonly string[], flags: FlagTable, interspersed: bo
 function checkCount<T extends FlagTable>(name: string, spec: CommandSpec<T>, positionals: readonly string[]): void {
   const [least, most] = spec.arguments
   if (positionals.length >= least && positionals.length <= most) return
-  const expected = least === most ? `${least}` : most === Infinity ? `at least ${least}` : `${least} to ${most}`
+  const expected =
+    least === most ? (least === 0 ? 'no' : `${least}`) : most === Infinity ? `at least ${least}` : `${least} to ${most}`
   throw new UsageError(
     'USAGE_BAD_ARGUMENT',
-    `"${name}" needs ${expected} argument${expected === '1' ? '' : 's'}, got ${positionals.length}`,
+    `"${name}" takes ${expected} argument${(most === Infinity ? least : most) === 1 ? '' : 's'}, got ${positionals.length}`,
     { hint: `usage: ${name} ${spec.usage}` },
   )
 }

@@ -7,6 +7,12 @@ export const globalFlags = {
   root: { type: 'string', value: 'dir', help: 'The directory of images, layers and cache', env: 'MILLE_ROOT' },
   runtime: { type: 'string', value: 'name', help: 'The OCI runtime to use, by name or path', env: 'MILLE_RUNTIME' },
   config: { type: 'string', value: 'dir', help: "Docker's configuration directory", env: 'DOCKER_CONFIG' },
+  'insecure-registry': {
+    type: 'list',
+    value: 'host[:port]',
+    help: 'A registry that may be spoken to over http (loopback addresses always may)',
+    env: 'MILLE_INSECURE_REGISTRIES',
+  },
   debug: { type: 'boolean', short: 'D', help: 'Print debug lines, causes and stacks' },
   version: { type: 'boolean', short: 'v', help: 'Print the version' },
   help: { type: 'boolean', short: 'h', help: 'Print this text' },
@@ -17,8 +23,14 @@ export function readGlobals(
   values: FlagValues<typeof globalFlags>,
   env: Readonly<Record<string, string | undefined>>,
 ): GlobalOptions {
-  const areas = (env['MILLE_DEBUG'] ?? '').split(',').filter((area) => area !== '')
+  const areas = (env.MILLE_DEBUG ?? '').split(',').filter((area) => area !== '')
   const debug = new Set(areas.map((area) => (area === '1' || area === 'true' ? 'all' : area)))
   if (values.debug) debug.add('all')
-  return { root: values.root, runtime: values.runtime, configDir: values.config, debug }
+  return {
+    root: values.root,
+    runtime: values.runtime,
+    configDir: values.config,
+    insecureRegistries: values['insecure-registry'],
+    debug,
+  }
 }

@@ -102,9 +102,9 @@ function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): Output {
 
 /** NO_COLOR and FORCE_COLOR as their conventions say; otherwise colours on a terminal that is not `dumb`. */
 function wantsColor(env: NodeJS.ProcessEnv, stream: Output): boolean {
-  if (env['NO_COLOR']) return false
-  if (env['FORCE_COLOR'] && env['FORCE_COLOR'] !== '0') return true
-  return stream.isTTY === true && env['TERM'] !== 'dumb'
+  if (env.NO_COLOR) return false
+  if (env.FORCE_COLOR && env.FORCE_COLOR !== '0') return true
+  return stream.isTTY === true && env.TERM !== 'dumb'
 }
 
 function lazily<T>(make: () => T): () => T {

@@ -22,6 +22,8 @@ export interface GlobalOptions {
   readonly runtime: string | undefined
   /** Docker's configuration directory, with the credentials. */
   readonly configDir: string | undefined
+  /** Registry hosts that may be spoken to over http. */
+  readonly insecureRegistries: readonly string[]
   /** Areas whose debug events are printed; `all` for every one. */
   readonly debug: ReadonlySet<string>
 }

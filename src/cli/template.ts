@@ -220,7 +220,7 @@ function renderNode(node: Node, dot: unknown, root: unknown): string {
 function evaluate(pipe: Pipe, dot: unknown, root: unknown): unknown {
   let value: unknown
   pipe.forEach((call, index) => {
-    const args = call.args.map((term) => valueOf(term, dot, root))
+    const args = call.args.map((term) => resolveTerm(term, dot, root))
     if (index > 0) args.push(value)
     const apply = call.name === undefined ? undefined : functions[call.name]
     if (apply === undefined && args.length > 1) throw bad('pipes a value into something that is no function')
@@ -229,7 +229,7 @@ function evaluate(pipe: Pipe, dot: unknown, root: unknown): unknown {
   return value
 }
 
-function valueOf(term: Term, dot: unknown, root: unknown): unknown {
+function resolveTerm(term: Term, dot: unknown, root: unknown): unknown {
   if (term.kind === 'value') return term.value
   if (term.kind === 'pipe') return walk(evaluate(term.pipe, dot, root), term.names)
   return walk(term.from === 'dot' ? dot : root, term.names)

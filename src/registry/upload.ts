@@ -169,6 +169,8 @@ class Upload {
       } catch (error) {
         if (inChunks && error instanceof RegistryError && isChunkRefusal(error)) inChunks = false
         else await retries.pause(asPassing(error))
+        // A gateway may have lost patience while the registry went on and finished.
+        if (await hasBlob(this.#client, this.#target, this.#blob, this.#ctx)) return
         // The session is of no more use: a new one is opened, and the old one times out in the registry.
         location = undefined
       }

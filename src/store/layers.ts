@@ -17,7 +17,7 @@ import type { Session } from './session.js'
 import type { LayerRecord, Layers } from './types.js'
 
 /** A layer record as it is on disk. */
-interface SavedLayer extends LayerRecord {
+export interface SavedLayer extends LayerRecord {
   /** The boot in which its snapshot was last known to be whole. */
   readonly bootId: string
 }
@@ -103,7 +103,8 @@ function unite<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
   return [...new Map(items.map((item) => [keyOf(item), item])).values()]
 }
 
-function isSavedLayer(value: unknown): value is SavedLayer {
+/** True for a value of the form of a layer record. */
+export function isSavedLayer(value: unknown): value is SavedLayer {
   if (!isObject(value)) return false
   const { diffId, snapshot, contentId, size, blobs, sources, bootId } = value
   return (

@@ -7,7 +7,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ChainID, type DiffID, type Digest, digestOf, hexOf } from '../core/digest.js'
-import { StoreError } from '../core/errors.js'
+import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
 import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
 
@@ -109,8 +109,8 @@ function readVersion(path: string): number | undefined {
 
 function create(layout: Layout, versionPath: string): void {
   try {
-    mkdirSync(layout.folder('blobs/sha256'), { recursive: true })
-    mkdirSync(layout.folder('snapshots'), { recursive: true })
+    mkdirSync(layout.root, { recursive: true })
+    for (const name of ['blobs', 'blobs/sha256', 'snapshots']) makeFolder(`${layout.root}/${name}`)
     writeFileAtomic(join(layout.root, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
     if (readTextIfExists(join(layout.root, 'index.json')) === undefined) {
       writeFileAtomic(join(layout.root, 'index.json'), emptyIndex)
@@ -118,6 +118,15 @@ function create(layout: Layout, versionPath: string): void {
     writeFileAtomic(versionPath, `{"version":${layoutVersion}}\n`, { sync: true })
   } catch (error) {
     throw asStoreError(error, layout.root)
+  }
+}
+
+/** Not with `recursive`: Node 20 then says ENOENT where the disk is read-only. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error
   }
 }
 

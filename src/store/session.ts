@@ -18,6 +18,8 @@ export interface Session {
   leaseName(): string | undefined
   /** Notes what this process relies on. Look whether it is there only afterwards. */
   pin(...pins: readonly Pin[]): void
+  /** What this process relies on so far. */
+  pins(): Iterable<Pin>
   /** Removes a directory, out of sight at once; `close` waits for the rest. */
   discard(path: string): void
   close(): Promise<void>
@@ -44,6 +46,7 @@ export function openSession(layout: Layout, bootId: string): Session {
       for (const pin of fresh) pins.add(pin)
       lease?.pin(fresh)
     },
+    pins: () => pins,
     discard(path) {
       const removal = removeTree(layout, path)
       // Whatever went wrong is thrown by `close`, which waits for it.

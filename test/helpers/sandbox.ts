@@ -102,9 +102,9 @@ function makeBusybox(base: string): void {
   writeFileSync(join(base, 'etc/group'), 'root:x:0:\nuser:x:1000:\nstaff:x:50:user\n')
 }
 
-/** Lines of this process's mount table that name `part`. */
-export function mountsWith(part: string): string[] {
-  return readFileSync('/proc/self/mounts', 'utf8')
+/** Lines of a process's mount table (this one's main thread) that name `part`. */
+export function mountsWith(part: string, pid = 'self'): string[] {
+  return readFileSync(`/proc/${pid}/mounts`, 'utf8')
     .split('\n')
     .filter((line) => line.includes(part))
 }

@@ -113,7 +113,7 @@ test('GNU tar reads what was packed', async () => {
   packLayer(source.path).pipe(tar.stdin)
   let complaints = ''
   tar.stderr.on('data', (data: Buffer) => {
-    complaints += data.toString()
+    complaints += data.toString().replace(/.*implausibly old time stamp.*\n/, '')
   })
   const code = await new Promise((resolve) => tar.on('close', resolve))
   assert.is(code, 0, complaints)

@@ -1,5 +1,6 @@
 /** Real containers: what a command sees, how its end is reported, and that nothing of it stays. */
 import { readdirSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { mountsWith, sandboxBench, skipped } from '../helpers/sandbox.js'
@@ -22,11 +23,22 @@ test('leaves nothing in the layer that the command did not write', async () => {
   assert.equal(readdirSync(done.upper), [])
 })
 
-test('leaves no mount behind', async () => {
+test('leaves no mount behind, and none that the host could see meanwhile', async () => {
   if (skipped()) return
-  await using bench = sandboxBench()
-  await within(20_000, bench.run('true'))
-  assert.equal(mountsWith(bench.directory), [])
+  let directory = ''
+  {
+    await using bench = sandboxBench()
+    directory = bench.directory
+    const running = bench.run('sleep 0.3')
+    await sleep(200)
+    assert.equal(mountsWith(directory, '1'), [])
+    await within(20_000, running)
+    assert.equal(
+      mountsWith(directory).filter((line) => line.startsWith('overlay')),
+      [],
+    )
+  }
+  assert.equal(mountsWith(directory), [])
 })
 
 test.run()
