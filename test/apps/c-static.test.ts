@@ -1,0 +1,32 @@
+/** fixtures/apps/c-static, from its base image to what other tools make of the result. */
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import {
+  buildApp,
+  checkAcceptedByPeers,
+  checkCachedRebuild,
+  checkEqualToBuildah,
+  checkNarrowRebuild,
+  checkPushAndPullBack,
+  prepareApp,
+} from '../helpers/app.js'
+import { whyNoBase } from '../helpers/bases.js'
+import { milleOk } from '../helpers/cli.js'
+import { tempDirectory } from '../helpers/temp.js'
+
+test('c-static builds, rebuilds from the cache, and is accepted everywhere', async () => {
+  const reason = await whyNoBase('gcc')
+  if (reason !== undefined) return void console.log(`SKIP: ${reason}`)
+  await using directory = await tempDirectory()
+  const app = await prepareApp('c-static', 'gcc', directory.path)
+  const first = await buildApp(app)
+  assert.not.match(first, /CACHED/)
+  await checkCachedRebuild(app, 'src/main.c')
+  await checkEqualToBuildah(app, 'gcc')
+  await checkAcceptedByPeers(app, ['12'], /^2\n3\n5\n7\n11\n$/)
+  await checkPushAndPullBack(app)
+  await checkNarrowRebuild(app, 'src/main.c', [/COPY src\//, /RUN make/, /COPY --from=build/])
+  assert.match(await milleOk(app.root, ['run', '--rm', app.tag, ...['12']]), /^2\n3\n5\n7\n11\n$/)
+})
+
+test.run()

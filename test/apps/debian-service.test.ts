@@ -1,0 +1,32 @@
+/** fixtures/apps/debian-service, from its base image to what other tools make of the result. */
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import {
+  buildApp,
+  checkAcceptedByPeers,
+  checkCachedRebuild,
+  checkEqualToBuildah,
+  checkNarrowRebuild,
+  checkPushAndPullBack,
+  prepareApp,
+} from '../helpers/app.js'
+import { whyNoBase } from '../helpers/bases.js'
+import { milleOk } from '../helpers/cli.js'
+import { tempDirectory } from '../helpers/temp.js'
+
+test('debian-service builds, rebuilds from the cache, and is accepted everywhere', async () => {
+  const reason = await whyNoBase('debian')
+  if (reason !== undefined) return void console.log(`SKIP: ${reason}`)
+  await using directory = await tempDirectory()
+  const app = await prepareApp('debian-service', 'debian', directory.path)
+  const first = await buildApp(app)
+  assert.not.match(first, /CACHED/)
+  await checkCachedRebuild(app, 'conf/index.html')
+  await checkEqualToBuildah(app, 'debian')
+  await checkAcceptedByPeers(app, ['stat', '-c', '%a %U', '/usr/bin/sudo'], /^4755 root/)
+  await checkPushAndPullBack(app)
+  await checkNarrowRebuild(app, 'conf/index.html', [/COPY --chown=www-data/, /RUN <<EOF/])
+  assert.match(await milleOk(app.root, ['run', '--rm', app.tag, ...['stat', '-c', '%a %U', '/usr/bin/sudo']]), /^4755 root/)
+})
+
+test.run()
