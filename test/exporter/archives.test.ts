@@ -73,7 +73,9 @@ archiveTest('an archive and a layout made by skopeo are loaded', ['skopeo'], asy
   await mustRun('skopeo', ['copy', '--quiet', `docker-archive:${dest}`, `docker-archive:${archive}:docker.io/library/again:2`])
   await mustRun('skopeo', ['copy', '--quiet', `docker-archive:${dest}`, `oci:${layout}:localhost/third:3`])
   assert.equal(await loadImages({ root: other.root, source: archive }), [{ imageId, names: ['docker.io/library/again:2'] }])
-  assert.equal(await loadImages({ root: other.root, source: layout }), [{ imageId, names: ['localhost/third:3'] }])
+  // Into an OCI layout skopeo writes a config of its own.
+  const [third] = await loadImages({ root: other.root, source: layout })
+  assert.equal(third?.names, ['localhost/third:3'])
 })
 
 archiveTest(
