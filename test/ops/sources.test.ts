@@ -209,6 +209,8 @@ test('a git source is pinned to a commit, fetched without history and given with
     remote: `file://${repository}`,
     keepGitDir: false,
     submodules: false,
+    fetchByCommit: false,
+    mtime: 'checkout',
     ...more,
   })
   const key = async (more: Partial<GitOp>) => (await runner.key?.(op(more), [], vertex(op(more)), ctx))?.components.commit

@@ -46,7 +46,7 @@ async function makeLayer(store: OpenedStore, content: string): Promise<LayerReco
 }
 
 function recordOf(name: string, layers: readonly DiffID[]): StoredRecord {
-  return { key: digestOf(name), by: 'definition', layers, createdAt: 1, size: 0, components: { instruction: name }, name }
+  return { key: digestOf(name), by: 'definition', layers, layerTimes: layers.map(() => 1), createdAt: 1, size: 0, components: { instruction: name }, name }
 }
 
 test('a blob is found again with its bytes', async () => {
