@@ -11,6 +11,7 @@ import { readTextIfExists } from '../src/io/fs.js'
 import { Scope } from '../src/io/scope.js'
 import { type OciHost, ociConfig } from './drivers/oci.js'
 import { execProblem } from './exec-check.js'
+import { HeldOutput } from './held-output.js'
 import { prepareMounts } from './mount-plan.js'
 import { mountOverlay, unmountOverlay } from './mounts.js'
 import type { JoinedNetwork } from './network.js'
@@ -42,17 +43,18 @@ export async function runContainer(
   return releasing(async (scope) => {
     const bundle = prepareBundle(plan, host, scope)
     const cgroupsPath = cgroupsPathOf(host.runtime, host.id)
+    const stderr = io.onStderr === 'inherit' ? undefined : new HeldOutput(io.onStderr)
     const child = startProcess(runtimeArguments('run', host.runtime, host.state, bundle, host.id), {
       env: host.env,
       stdin: io.stdin,
       stdout: io.onStdout,
-      stderr: io.onStderr,
+      stderr: stderr?.push ?? 'inherit',
       // A terminal is handed on by the runtime, which must be in the foreground group for that.
       ownSession: !plan.terminal,
     })
     const end = await endOrAbort(child, bundle, signal)
     signal.throwIfAborted()
-    return exitStatusOf({
+    const status = exitStatusOf({
       runtimeName: host.runtime.name,
       command: plan.argv[0] ?? '',
       end,
@@ -60,6 +62,8 @@ export async function runContainer(
       execProblem: () => execProblem(join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd),
       limitsMemory: plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined,
     })
+    stderr?.release()
+    return status
   })
 }
 

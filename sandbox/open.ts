@@ -2,7 +2,7 @@
  * `openSandbox`: the sandbox of one mille process. What costs time is started by the first container, nothing before.
  */
 import { getuid } from 'node:process'
-import { SandboxError } from '../src/core/errors.js'
+import { SandboxError, systemCode } from '../src/core/errors.js'
 import { ownCapabilities } from './capabilities.js'
 import { cgroupVersion } from './cgroup.js'
 import { runContainer } from './container.js'
@@ -87,7 +87,7 @@ class OciSandbox implements Sandbox {
 
   async #bringUp(): Promise<Started> {
     requireRoot()
-    enterPrivateMounts()
+    requirePrivateMounts()
     const { stateDirectory, runtime: wanted, searchPath = defaultSearchPath, warn = () => undefined } = this.#options
     const state = openState(stateDirectory)
     try {
@@ -120,4 +120,16 @@ function requireRoot(): void {
   throw new SandboxError('SANDBOX_UNSUPPORTED', 'running containers needs root: user namespaces are not supported yet', {
     hint: 'run mille as root (sudo)',
   })
+}
+
+function requirePrivateMounts(): void {
+  try {
+    enterPrivateMounts()
+  } catch (error) {
+    if (systemCode(error) !== 'EPERM') throw error
+    throw new SandboxError('SANDBOX_UNSUPPORTED', 'this process may not mount: it is root without CAP_SYS_ADMIN', {
+      cause: error,
+      hint: 'start the container that mille runs in with --privileged, or with CAP_SYS_ADMIN and without a seccomp filter on mount',
+    })
+  }
 }

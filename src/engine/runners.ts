@@ -31,13 +31,12 @@ export function createPorts(
   return { records: createRecords(engine.store), layers, runners: createRunners(engine, layers, directories, options) }
 }
 
-/** Records whose layers are all there; what an earlier format left out is a miss. */
+/** Records whose layers are all there. */
 function createRecords(store: Store): CacheRecords {
   return {
     find(key) {
       const record = store.records.find(key)
-      if (record === undefined || record.layerTimes?.length !== record.layers.length) return undefined
-      return store.layers.arePresent(record.layers) ? record : undefined
+      return record !== undefined && store.layers.arePresent(record.layers) ? record : undefined
     },
     save: (record) => store.records.save(record),
   }

@@ -129,6 +129,20 @@ test('a mount source that is missing is named', async () => {
   assert.match(error.message, '/no/such/place')
 })
 
+test("the runtime's own words do not get into the command's output, the command's do", async () => {
+  if (skipped()) return
+  for (const runtime of runtimes) {
+    await using bench = sandboxBench({ runtime })
+    const out: string[] = []
+    const collect = (data: Uint8Array): void => void out.push(Buffer.from(data).toString())
+    const io = { stdin: 'ignore' as const, onStdout: collect, onStderr: collect }
+    await errorOf(bench.sandbox.run(bench.plan({ argv: ['nope'] }), io, new AbortController().signal))
+    assert.equal(out, [])
+    const done = await within(20_000, bench.run('echo error of mine >&2; exit 1'))
+    assert.is(done.stderr, 'error of mine\n')
+  }
+})
+
 test('an unknown runtime is an error that names it', async () => {
   if (skipped()) return
   await using bench = sandboxBench({ runtime: 'nocrun' })
