@@ -53,10 +53,15 @@ export function packLayer(upper: string, options: PackOptions = {}): Readable {
 }
 
 /** The bytes of `packLayer` in buffers of at most 1 MiB. */
-export function* tarBlocks(upper: string, options: TarBlockOptions = {}): Generator<Buffer, void, void> {
+export function tarBlocks(upper: string, options: TarBlockOptions = {}): Generator<Buffer, void, void> {
+  return tarOfEntries(walkLayer(upper, options), options)
+}
+
+/** A tar of entries that come from anywhere, in their order. */
+export function* tarOfEntries(entries: Iterable<LayerEntry>, options: TarBlockOptions = {}): Generator<Buffer, void, void> {
   const sink: Sink = { buffer: Buffer.allocUnsafe(bufferSize), used: 0 }
   const reuse = options.reuseBuffer ?? false
-  for (const found of walkLayer(upper, options)) {
+  for (const found of entries) {
     const entry = clamp(found, options.epoch)
     yield* put(sink, encodeHeader(entry), reuse)
     const content = entry.type === 'file' ? yield* putContent(sink, entry, options, reuse) : ''

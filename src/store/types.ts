@@ -154,6 +154,7 @@ export interface StoredRecord {
   readonly key: Digest
   readonly by: 'definition' | 'content'
   readonly layers: readonly DiffID[]
+  readonly layerTimes: readonly number[]
   readonly createdAt: number
   readonly contentId?: Digest
   readonly size: number
