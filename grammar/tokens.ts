@@ -8,12 +8,9 @@ import { isBlank, skipBlanks } from './blank.js'
 
 const blank = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/
 
-/** The category of all instruction names. */
-export const Keyword = createToken({ name: 'Keyword', pattern: Lexer.NA })
-
 function keyword(name: string, mode: string): TokenType {
   const pattern = new RegExp(`${name}(?![^\\t\\v\\f\\r ])`, 'i')
-  return createToken({ name, pattern, categories: Keyword, push_mode: mode, line_breaks: false })
+  return createToken({ name, pattern, push_mode: mode, line_breaks: false })
 }
 
 // Line start, and after ONBUILD. The mode after a keyword says what its arguments look like.
@@ -128,7 +125,7 @@ function isBeforeArguments(matched: readonly IToken[]): boolean {
     type === Flag ||
     type === FlagsEnd ||
     type === HealthKind ||
-    (type?.CATEGORIES?.includes(Keyword) ?? false) ||
+    (type !== undefined && keywords.includes(type)) ||
     type === UnknownKeyword
   )
 }

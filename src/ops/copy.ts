@@ -95,11 +95,13 @@ async function runCopy(
   for (const source of op.sources) {
     const view = await viewOfInput(inputs[source.input], options, ctx)
     const selection = selectionOf(op, source)
-    const roots = selectRoots(view, selection)
-    for (const root of roots) {
+    for (const root of selectRoots(view, selection)) {
       ctx.signal.throwIfAborted()
       if (source.unpack !== 'never' && root.entry.type === 'file') {
-        if (await unpackRoot(tree, root, source.unpack, { ...placement, keepOwner: true }, staging, ctx)) continue
+        if (await unpackRoot(tree, root, source.unpack, placement, staging, ctx)) {
+          if (op.chmod !== undefined) warnOfMode(root.name, ctx)
+          continue
+        }
       }
       const items = selectEntries(view, root, selection)
       if (selection.include !== undefined && items.length === 0 && !source.wildcard) throw nothingBelow(source)
@@ -137,6 +139,12 @@ function placementOf(op: CopyOp, base: FileView | undefined, nowNs: bigint): Pla
 function sha256From(view: FileView): Placement['sha256Of'] {
   if (!(view instanceof ContextView)) return () => undefined
   return (entry) => (entry instanceof ContextEntry ? view.knownSha256(entry) : undefined)
+}
+
+/** Docker gives no word of this. */
+function warnOfMode(name: string, ctx: Context): void {
+  const message = `--chmod does not apply to what is unpacked from "${name}": its entries keep their modes`
+  ctx.emit({ type: 'warning', diagnostic: { severity: 'warning', code: 'ChmodOfArchive', message } })
 }
 
 function nothingBelow(source: CopySource): BuildError {

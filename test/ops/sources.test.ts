@@ -177,7 +177,7 @@ test('a checksum that does not fit, a missing file and a server that is not ther
   assert.is(wrong.code, 'ADD_CHECKSUM_MISMATCH')
   const bad = await failure(run(httpOp(`${server.url}/file?`, 'md5:1')))
   assert.is(bad.code, 'DOCKERFILE_BAD_FLAG')
-  const missing = await failure(run(httpOp(server.url.replace('//', '//user:secret@') + '/none')))
+  const missing = await failure(run(httpOp(`${server.url.replace('//', '//user:secret@')}/none`)))
   assert.is(missing.code, 'ADD_DOWNLOAD_FAILED')
   assert.match(missing.message, '404')
   assert.not.match(missing.message, 'secret')
