@@ -65,18 +65,19 @@ async function copyKey(op: CopyOp, inputs: readonly VertexInput[], ctx: Context)
 
 /** The same text for the same selection of one context: names its memo. */
 function selectionName(op: CopyOp, source: CopySource, root: string): string {
-  return canonicalJson([root, source.path, source.wildcard, op.parents, op.exclude])
+  return canonicalJson([root, source.path, source.pivot, source.wildcard, op.parents, op.exclude])
 }
 
-/** The part of a source that selects. `--parents` takes whole paths: from the pivot `/./` on, or all. */
+/** The part of a source that selects. `--parents` takes whole paths: what is after the pivot, or all. */
 function selectionOf(op: CopyOp, source: CopySource): SelectionSource {
   const exclude = compileIgnore(op.exclude)
-  if (!op.parents) return { path: source.path, wildcard: source.wildcard, exclude, include: undefined }
-  const pivot = `/${source.path}`.indexOf('/./')
-  const path = pivot < 0 ? '.' : source.path.slice(0, Math.max(0, pivot - 1)) || '.'
-  const below = (pivot < 0 ? source.path : source.path.slice(pivot + 2)).replace(/^[./]+(?=\/)|^\/+/, '')
-  const include = below === '' || below === '.' ? undefined : compileIgnore([below.startsWith('!') ? `\\${below}` : below])
-  return { path, wildcard: source.wildcard && include === undefined, exclude, include }
+  const { path, wildcard, pivot = '' } = source
+  if (!op.parents) return { path, wildcard, exclude, include: undefined }
+  const below = pivot === '' || pivot === '.' ? path : path.slice(pivot.length + 1)
+  // An ignore pattern would take a "!" in front for its opposite.
+  const pattern = below.startsWith('!') ? `\\${below}` : below
+  const include = below === '' || below === '.' ? undefined : compileIgnore([pattern])
+  return { path: pivot === '' ? '.' : pivot, wildcard, exclude, include }
 }
 
 async function runCopy(
