@@ -8,6 +8,7 @@ import { type Platform, parsePlatform } from '../core/platform.js'
 import { didYouMean } from '../core/suggest.js'
 import { unusedBuildArgs } from './args.js'
 import { type FoundDependencies, findDependencies } from './dependencies.js'
+import { sourceDateEpoch } from './epoch.js'
 import { expandDetailed, findFlag, flagWord } from './expand.js'
 import { type GlobalScope, readGlobals } from './globals.js'
 import type { FrontendOptions } from './options.js'
@@ -25,9 +26,11 @@ export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
   const predefined = predefinedArgs(options.buildPlatform, platform, options.target, options.buildArgs)
   const globals = readGlobals(globalSteps, predefined, options.buildArgs, ast.escape, diagnostics)
   const stages = readStages(groups, { ast, options, platform, globals, diagnostics })
-  const target = findTarget(stages, options.target, ast, diagnostics)
+  const target = findTarget(stages, options.target, diagnostics)
   const reachable = target === undefined ? [] : reachableStages(stages, [target])
   for (const index of reachable) diagnostics.push(...(stages[index]?.problems ?? []))
+  const epoch = sourceDateEpoch({ options, globals: globals.values, stages })
+  if (epoch !== undefined && 'problem' in epoch) diagnostics.push(badEpoch(epoch.problem))
   diagnostics.push(...unusedBuildArgs(options.buildArgs, declaredArgs(ast.instructions), predefined.keys()))
   return {
     ...{ source: ast.source, escape: ast.escape, options, platform, globals: globals.values },
@@ -46,6 +49,10 @@ function targetPlatform(options: FrontendOptions, diagnostics: Diagnostic[]): Pl
     })
   }
   return first ?? options.buildPlatform
+}
+
+function badEpoch(message: string): Diagnostic {
+  return { severity: 'error', code: 'USAGE_BAD_ARGUMENT', message, hint: 'give it seconds since 1970, like 1700000000' }
 }
 
 interface StageGroup {
@@ -68,7 +75,7 @@ function groupByStage(
     else diagnostics.push(beforeFrom(step))
   }
   if (stages.length === 0 && diagnostics.length === 0) {
-    const message = 'the Dockerfile has no FROM, so there is nothing to build'
+    const message = 'the dockerfile contains no stages to build: it has no FROM'
     diagnostics.push({ severity: 'error', code: 'DOCKERFILE_NO_STAGE', message, source: ast.source })
   }
   return { globals, stages }
@@ -208,12 +215,7 @@ function nameCircles(stage: Stage, stages: readonly Stage[], later: readonly Fou
 }
 
 /** The stage asked for: the last of that name, or of that number (names cannot be numbers), or the last one. */
-function findTarget(
-  stages: readonly Stage[],
-  target: string | undefined,
-  ast: Dockerfile,
-  diagnostics: Diagnostic[],
-): number | undefined {
+function findTarget(stages: readonly Stage[], target: string | undefined, diagnostics: Diagnostic[]): number | undefined {
   if (stages.length === 0) return undefined
   if (target === undefined || target === '') return stages.length - 1
   const lower = target.toLowerCase()
@@ -225,7 +227,7 @@ function findTarget(
   diagnostics.push({
     severity: 'error',
     code: 'DOCKERFILE_UNKNOWN_STAGE',
-    message: `target stage "${target}" could not be found in ${ast.source.name}`,
+    message: `target stage "${target}" could not be found`,
     hint: didYouMean(target, names) ?? known,
   })
   return undefined

@@ -19,10 +19,11 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { rm } from 'node:fs/promises'
+
 import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
 import { randomName } from '../io/fs.js'
+import { removeFiles } from '../io/remove-files.js'
 import { tryLock } from '../io/sys.js'
 import type { Layout } from './layout.js'
 
@@ -121,19 +122,18 @@ export interface LiveLease {
 
 /** The leases of other living processes. */
 export function liveLeases(layout: Layout, own: string | undefined): LiveLease[] {
-  const live: LiveLease[] = []
-  for (const name of listFolder(layout.folder('leases'))) {
-    if (name === own || !isHeld(layout, name)) continue
-    live.push({ name, pins: new Set(readFileSync(`${layout.folder('leases')}/${name}`, 'utf8').split('\n')) })
-  }
-  return live
+  return listFolder(layout.folder('leases')).flatMap((name) => {
+    const pins = name === own ? undefined : readIfHeld(`${layout.folder('leases')}/${name}`)
+    return pins === undefined ? [] : [{ name, pins: new Set(pins.split('\n')) }]
+  })
 }
 
-function isHeld(layout: Layout, name: string): boolean {
-  const fd = openExisting(`${layout.folder('leases')}/${name}`)
-  if (fd === undefined) return false
+/** Reads by the file that was found locked: its name may be gone a moment later. */
+function readIfHeld(path: string): string | undefined {
+  const fd = openExisting(path)
+  if (fd === undefined) return undefined
   try {
-    return !tryLock(fd, 'exclusive')
+    return tryLock(fd, 'exclusive') ? undefined : readFileSync(fd, 'utf8')
   } finally {
     closeSync(fd)
   }
@@ -168,7 +168,7 @@ export async function clearDeadLeases(layout: Layout, own: string | undefined): 
 async function removeLeftovers(layout: Layout, lease: string): Promise<void> {
   await removeTree(layout, `${layout.folder('active')}/${lease}`)
   for (const file of listFolder(layout.folder('tmp'))) {
-    if (file.startsWith(`${lease}-`)) await rm(`${layout.folder('tmp')}/${file}`, { recursive: true, force: true })
+    if (file.startsWith(`${lease}-`)) await removeFiles(`${layout.folder('tmp')}/${file}`)
   }
 }
 
@@ -182,7 +182,7 @@ export async function removeTree(layout: Layout, path: string): Promise<void> {
     if (systemCode(error) === 'ENOENT') return
     throw asStoreError(error, path)
   }
-  await rm(aside, { recursive: true, force: true })
+  await removeFiles(aside)
 }
 
 /** The names in a folder of the store; none when the folder is not there yet. */
