@@ -63,4 +63,13 @@ function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError'
 }
 
+/** The launcher keeps this from Node, which would read the file at once; see bin/mille. */
+function restoreEnvironment(): void {
+  const { MILLE_EXTRA_CA_CERTS: file } = process.env
+  if (file === undefined) return
+  process.env.NODE_EXTRA_CA_CERTS = file
+  delete process.env.MILLE_EXTRA_CA_CERTS
+}
+
+restoreEnvironment()
 void main(process.argv.slice(2)).then((code) => process.exit(code))

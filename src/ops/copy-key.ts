@@ -31,17 +31,18 @@ export async function copyKey(op: CopyOp, inputs: readonly VertexInput[], ctx: C
 
 /** The same text for the same selection of one context: names its memo. */
 function selectionName(op: CopyOp, source: CopySource, root: string): string {
-  return canonicalJson([root, source.path, source.pivot, source.wildcard, op.parents, op.exclude])
+  return canonicalJson([root, source.path, source.wildcard, op.parents, op.exclude])
 }
 
 /** The part of a source that selects. `--parents` takes whole paths: what is after the pivot, or all. */
 export function selectionOf(op: CopyOp, source: CopySource): SelectionSource {
   const exclude = compileIgnore(op.exclude)
-  const { path, wildcard, pivot = '' } = source
+  const { path, wildcard } = source
   if (!op.parents) return { path, wildcard, exclude, include: undefined }
-  const below = pivot === '' || pivot === '.' ? path : path.slice(pivot.length + 1)
+  const at = path.indexOf('/./')
+  const below = at < 0 ? path : path.slice(at + '/./'.length)
   // An ignore pattern would take a "!" in front for its opposite.
   const pattern = below.startsWith('!') ? `\\${below}` : below
   const include = below === '' || below === '.' ? undefined : compileIgnore([pattern])
-  return { path: pivot === '' ? '.' : pivot, wildcard, exclude, include }
+  return { path: at < 0 ? '.' : path.slice(0, at), wildcard, exclude, include }
 }
