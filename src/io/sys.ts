@@ -265,9 +265,9 @@ export function spreadDirectories(directory: string): void {
   const fd = openSync(directory, fsConstants.O_RDONLY | fsConstants.O_DIRECTORY)
   try {
     const flags = Buffer.alloc(8)
-    if (libc().ioctl(fd, getInodeFlags, flags) < 0) return ignoreUnsupported('ioctl(FS_IOC_GETFLAGS)', directory)
+    const known = libc().ioctl(fd, getInodeFlags, flags) >= 0
     flags.writeUInt32LE((flags.readUInt32LE() | topDirectoryFlag) >>> 0)
-    if (libc().ioctl(fd, setInodeFlags, flags) < 0) ignoreUnsupported('ioctl(FS_IOC_SETFLAGS)', directory)
+    if (!known || libc().ioctl(fd, setInodeFlags, flags) < 0) ignoreUnsupported('ioctl(FS_IOC_SETFLAGS)', directory)
   } finally {
     closeSync(fd)
   }

@@ -49,7 +49,7 @@ export async function runCopy(
     }
   }
   const known = await flushTree(tree, layer.upper, options.pool, ctx)
-  return options.layers.finish(layer, known, ctx)
+  return await options.layers.finish(layer, known, ctx)
 }
 
 async function viewOfInput(input: VertexResult | undefined, options: CopyRunnerOptions, ctx: Context): Promise<FileView> {
