@@ -70,6 +70,10 @@ export interface GitOp {
   readonly keepGitDir: boolean
   readonly checksum?: string
   readonly submodules: boolean
+  /** Fetch the commit that `checksum` names and check that it is what `ref` points at. */
+  readonly fetchByCommit: boolean
+  /** Times of the files: those of the check-out, or the commit's. */
+  readonly mtime: 'checkout' | 'commit'
 }
 
 /** Owner as written after expansion: names or numbers; resolved in the rootfs that is written to. */
@@ -98,8 +102,10 @@ export interface CopySource {
   readonly input: number
   /** Relative to the root of the input, cleaned, clamped; `.` for all of it. */
   readonly path: string
-  /** `path` may have `*`, `?`, `[…]`; no match is then no error. */
+  /** `path` may have `*`, `?`, `[…]` (and `**` where `parents` is set); no match is then no error. */
   readonly wildcard: boolean
+  /** With `parents`: the leading part of `path` that the destination does not get (`a/b` for `a/b/./c`). */
+  readonly pivot?: string
   /** ADD: unpack archives found by content. */
   readonly unpack: 'never' | 'auto' | 'always'
   /** Keep the source's owners (COPY --from); otherwise 0:0 where no owner is given. */
@@ -178,8 +184,20 @@ export interface MkdirOp {
   readonly owner?: OwnerSpec
 }
 
+/**
+ * Puts finished layers on top of a base without looking at it (`COPY --link`).
+ *
+ * The result is the layers of `base`, then those of each of `layers`. Nothing is run and no layer is made, so a changed
+ * base leaves the linked layers and their digests as they were.
+ */
+export interface MergeOp {
+  readonly kind: 'merge'
+  readonly base?: number
+  readonly layers: readonly number[]
+}
+
 /** Every kind of step. */
-export type Op = ImageOp | ContextOp | InlineOp | HttpOp | GitOp | CopyOp | ExecOp | MkdirOp
+export type Op = ImageOp | ContextOp | InlineOp | HttpOp | GitOp | CopyOp | ExecOp | MkdirOp | MergeOp
 
 /** One line of the history of the image to be; `vertex` is set for the entries that have a layer. */
 export interface PlannedHistory {

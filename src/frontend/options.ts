@@ -1,0 +1,54 @@
+/** What a Dockerfile is planned with: everything from outside the file. Defaults are filled in here, once. */
+import type { Platform } from '../core/platform.js'
+
+/** What `--build-context name=…` stands for. `ignore` are that context's own ignore patterns. */
+export type NamedContext =
+  | { readonly kind: 'context'; readonly name: string; readonly ignore: readonly string[] }
+  | { readonly kind: 'image'; readonly reference: string }
+
+/** Rights a build may be given beyond the sandbox (`--allow`). */
+export type Entitlement = 'network.host' | 'security.insecure'
+
+/** Options of `analyze`, `resolve` and `lower`. */
+export interface FrontendOptions {
+  /** The stage asked for, by name or number; undefined: the last one. */
+  readonly target: string | undefined
+  readonly buildArgs: Readonly<Record<string, string>>
+  /** What the image is for. Empty: `buildPlatform`. Only one is supported at a time. */
+  readonly platforms: readonly Platform[]
+  /** This machine's platform: the BUILD* arguments. */
+  readonly buildPlatform: Platform
+  /** By name as given; `name::os/arch` holds for one platform only. */
+  readonly contexts: Readonly<Record<string, NamedContext>>
+  /** Patterns of the main context's ignore file, cleaned. */
+  readonly ignore: readonly string[]
+  /** `--label`: set last, not expanded. */
+  readonly labels: Readonly<Record<string, string>>
+  /** `--no-cache` (true) or the stages of `--no-cache-filter`. */
+  readonly noCache: boolean | readonly string[]
+  /** The network of RUN steps that ask for none. */
+  readonly network: 'default' | 'host' | 'none'
+  readonly allow: readonly Entitlement[]
+  /** Names of `--add-host`. */
+  readonly hostNames: readonly string[]
+  readonly shmSizeBytes: number | undefined
+}
+
+/** Options with every default, for a machine of platform `buildPlatform`. */
+export function frontendOptions(buildPlatform: Platform, given: Partial<FrontendOptions> = {}): FrontendOptions {
+  return {
+    target: undefined,
+    buildArgs: {},
+    platforms: [],
+    buildPlatform,
+    contexts: {},
+    ignore: [],
+    labels: {},
+    noCache: false,
+    network: 'default',
+    allow: [],
+    hostNames: [],
+    shmSizeBytes: undefined,
+    ...given,
+  }
+}
