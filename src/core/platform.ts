@@ -87,3 +87,38 @@ export function platformMatches(offered: Platform, wanted: Platform): boolean {
   if (a.os !== b.os || a.architecture !== b.architecture) return false
   return a.variant === undefined || b.variant === undefined || a.variant === b.variant
 }
+
+/**
+ * Which of the offered platforms serves `wanted` best: the same one, else a variant that `wanted` can run (arm v7 runs
+ * v6 and v5, amd64 v3 runs v2 and v1), the nearest first.
+ *
+ * @returns its position in `offered`, or -1 when none will do; an undefined entry is never chosen
+ */
+export function bestPlatform(offered: readonly (Platform | undefined)[], wanted: Platform): number {
+  const want = normalizePlatform(wanted)
+  let best = -1
+  let bestDistance = Number.POSITIVE_INFINITY
+  offered.forEach((candidate, position) => {
+    const distance = candidate === undefined ? undefined : platformDistance(normalizePlatform(candidate), want)
+    if (distance === undefined || distance >= bestDistance) return
+    best = position
+    bestDistance = distance
+  })
+  return best
+}
+
+/** 0 for equal, more for an older variant, undefined when `offered` does not run as `wanted`. */
+function platformDistance(offered: Platform, wanted: Platform): number | undefined {
+  if (offered.os !== wanted.os || offered.architecture !== wanted.architecture) return undefined
+  if (offered.variant === wanted.variant) return 0
+  const from = variantNumber(offered)
+  const to = variantNumber(wanted)
+  if (from === undefined || to === undefined) return wanted.variant === undefined ? 100 : undefined
+  return from < to ? to - from : undefined
+}
+
+/** `v7` → 7; the variant that normalising dropped counts as its number. */
+function variantNumber(platform: Platform): number | undefined {
+  if (platform.variant !== undefined) return /^v\d+$/.test(platform.variant) ? Number(platform.variant.slice(1)) : undefined
+  return platform.architecture === 'arm64' ? 8 : 1
+}

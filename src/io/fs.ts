@@ -61,3 +61,13 @@ export function readTextIfExists(path: string): string | undefined {
     throw error
   }
 }
+
+/** All bytes of a file, or undefined when there is none. */
+export function readBytesIfExists(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
+    throw error
+  }
+}

@@ -24,6 +24,7 @@ interface Libc {
   readonly mount: Call
   readonly umount2: Call
   readonly unshare: Call
+  readonly setns: Call
   readonly syncfs: Call
   readonly openat2: Call
   readonly umask: Call
@@ -50,6 +51,7 @@ const libc = lazily((): Libc => {
     mount: call('int mount(const char *source, const uint8_t *target, const char *type, unsigned long flags, const char *data)'),
     umount2: call('int umount2(const uint8_t *target, int flags)'),
     unshare: call('int unshare(int flags)'),
+    setns: call('int setns(int fd, int kind)'),
     syncfs: call('int syncfs(int fd)'),
     openat2: (dirfd, path, how) => syscall(openat2Number, dirfd, path, how, 24),
     umask: call('uint32_t umask(uint32_t mask)'),
@@ -213,6 +215,11 @@ export const namespaceFlags = { mount: 0x0002_0000, network: 0x4000_0000 } as co
  */
 export function unshare(flags: number): void {
   check(libc().unshare(flags), 'unshare')
+}
+
+/** setns(2): moves the calling thread alone into the namespace that `fd` stands for. `kind` is one of `namespaceFlags`. */
+export function joinNamespace(fd: number, kind: number): void {
+  check(libc().setns(fd, kind), 'setns')
 }
 
 /** Writes what the filesystem of an open file has in memory to its disk. */

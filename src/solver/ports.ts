@@ -31,6 +31,8 @@ export interface CacheRecord {
   readonly key: Digest
   readonly by: 'definition' | 'content'
   readonly layers: readonly DiffID[]
+  /** When each of `layers` was made; 0 for those of a base image, whose history has its own times. */
+  readonly layerTimes: readonly number[]
   readonly createdAt: number
   /** sha256 over the sorted entries of the new layer without times; undefined where the step made no layer. */
   readonly contentId?: Digest
@@ -79,5 +81,22 @@ export interface KeyParts {
   readonly coveredInputs: readonly number[]
 }
 
-/** One runner per kind of op. */
-export type OpRunners = { readonly [K in Op['kind']]: OpRunner<Extract<Op, { kind: K }>> }
+/** One runner per kind of op; a merge only puts stacks together, which the solver does itself. */
+export type OpRunners = { readonly [K in Exclude<Op['kind'], 'merge'>]: OpRunner<Extract<Op, { kind: K }>> }
+
+/** What is known of layers, and how their files get here. */
+export interface LayerFiles {
+  /** sha256 over the sorted entries without times; undefined while the layer's files were never seen. */
+  contentIdOf(diffId: DiffID): Digest | undefined
+  /** True when the files of all these layers are here. */
+  areHere(diffIds: readonly DiffID[]): boolean
+  /** Fetches and unpacks the files of the layers that are only known as blobs. `vertex` is who needs them. */
+  bringHere(diffIds: readonly DiffID[], vertex: Vertex, ctx: Context): Promise<void>
+}
+
+/** Everything the solver reaches the world through. */
+export interface SolverPorts {
+  readonly records: CacheRecords
+  readonly runners: OpRunners
+  readonly layers: LayerFiles
+}

@@ -49,6 +49,10 @@ export interface Blobs {
     signal: AbortSignal,
   ): Promise<{ readonly digest: Digest; readonly size: number }>
   writeBytes(bytes: Uint8Array | string): Digest
+  /** A path for a file that a worker will fill; removed with this process unless it is adopted. */
+  temporaryPath(): string
+  /** Makes a finished file from `temporaryPath` a blob; whoever wrote it has hashed it. */
+  adopt(path: string, digest: Digest): void
 }
 
 /** What is known of one layer. */
@@ -71,6 +75,8 @@ export interface Layers {
   find(diffId: DiffID): LayerRecord | undefined
   /** Saves or merges: blobs and sources are united; an existing snapshot is kept, and the record in force returned. */
   save(record: LayerRecord): LayerRecord
+  /** Looks at the disk again: true when all are still there. For the end of a build that took no lease. */
+  arePresent(diffIds: readonly DiffID[]): boolean
 }
 
 /** A directory that is being filled. Disposing it without `commit` removes it. */
@@ -80,8 +86,13 @@ export interface ActiveSnapshot extends AsyncDisposable {
   readonly upper: string
   /** The overlay work directory. */
   readonly work: string
-  /** Moves `upper` to its final place, from where it is never changed. */
-  commit(): Promise<string>
+  /**
+   * Moves `upper` to its final place, from where it is never changed.
+   *
+   * @param entries from `digestLayer` or `applyLayer`: what is compared after the machine went down. Without it the
+   * snapshot is not believed then.
+   */
+  commit(entries?: string): Promise<string>
 }
 
 /** Committed layer directories. */
@@ -119,6 +130,8 @@ export interface Tag {
 export interface Images {
   save(image: StoredImage): void
   get(id: Digest): StoredImage | undefined
+  /** Looks at the disk: true when the image, its config and all its layers are there. For the end of a warm build. */
+  isWhole(id: Digest): boolean
   /** By name in full, by id, by a unique prefix of an id. Throws IMAGE_AMBIGUOUS for a prefix of several. */
   find(text: string): StoredImage | undefined
   list(): readonly StoredImage[]
@@ -141,6 +154,7 @@ export interface StoredRecord {
   readonly key: Digest
   readonly by: 'definition' | 'content'
   readonly layers: readonly DiffID[]
+  readonly layerTimes: readonly number[]
   readonly createdAt: number
   readonly contentId?: Digest
   readonly size: number

@@ -1,0 +1,214 @@
+/**
+ * A `SandboxPlan` as the `config.json` of an OCI runtime. Pure: what it needs to know of this machine is an argument.
+ *
+ * Spec: OCI runtime-spec config.md, config-linux.md. The restrictions are those of `docker build`: fourteen capabilities,
+ * a seccomp list, masked and read-only paths, no devices but the harmless ones. no_new_privs stays off, as there: `su` and
+ * other setuid programs must work in a RUN.
+ */
+import type { Mount } from '../../src/core/mount.js'
+import type { ResourceLimits, SandboxPlan } from '../plan.js'
+import { type SeccompProfile, seccompProfile } from './seccomp.js'
+
+/** What the config needs to know of this machine and of what was prepared for the container. */
+export interface OciHost {
+  /** Where the root filesystem is mounted. */
+  readonly rootPath: string
+  /** The plan's mounts and mille's own files, their sources and destinations resolved, in mount order. */
+  readonly mounts: readonly Mount[]
+  /** A network namespace to join; undefined: a new one with loopback alone, or the host's, as the plan's mode says. */
+  readonly networkPath?: string
+  /** Undefined when no cgroup can be made here. */
+  readonly cgroupsPath?: string
+  /** Version 1 needs a dozen mounts to show the cgroups, so there they are shown only to containers with limits. */
+  readonly cgroupVersion: 1 | 2
+  /** Names of the capabilities this process may pass on. */
+  readonly capabilities: ReadonlySet<string>
+  /** Node's name of the processor: `x64`, `arm64`. */
+  readonly architecture: string
+  /** The seccomp profile in compiled form, base64, for crun: compiling takes it more time than all the rest. */
+  readonly seccompProgram?: string
+}
+
+/** The parts of config.json that mille writes. */
+export interface OciConfig {
+  readonly ociVersion: '1.0.2'
+  readonly process: {
+    readonly terminal: boolean
+    readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[] }
+    readonly args: readonly string[]
+    readonly env: readonly string[]
+    readonly cwd: string
+    readonly capabilities: Readonly<Record<'bounding' | 'effective' | 'permitted', readonly string[]>>
+    readonly noNewPrivileges: false
+  }
+  readonly root: { readonly path: string; readonly readonly: boolean }
+  readonly hostname: string
+  readonly mounts: readonly Mount[]
+  readonly linux: {
+    readonly namespaces: readonly { readonly type: string; readonly path?: string }[]
+    readonly maskedPaths: readonly string[]
+    readonly readonlyPaths: readonly string[]
+    readonly resources?: Resources
+    readonly cgroupsPath?: string
+    readonly seccomp?: SeccompProfile
+  }
+  readonly annotations?: Readonly<Record<string, string>>
+}
+
+/** `linux.resources` of the runtime-spec. */
+export interface Resources {
+  readonly devices: readonly DeviceRule[]
+  readonly memory?: { readonly limit?: number; readonly swap?: number }
+  readonly cpu?: { readonly quota?: number; readonly period?: number; readonly shares?: number; readonly cpus?: string }
+  readonly pids?: { readonly limit: number }
+}
+
+interface DeviceRule {
+  readonly allow: boolean
+  readonly type?: 'a' | 'b' | 'c'
+  readonly major?: number
+  readonly minor?: number
+  readonly access: string
+}
+
+/** The config of one container. */
+export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
+  const confined = plan.security === 'sandbox'
+  const capabilities = capabilitiesOf(plan, host)
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      terminal: plan.terminal,
+      user: plan.user,
+      args: plan.argv,
+      env: plan.env,
+      cwd: plan.cwd,
+      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+      noNewPrivileges: false,
+    },
+    root: { path: host.rootPath, readonly: plan.readonlyRootfs },
+    hostname: plan.hostname,
+    mounts: [...systemMounts(plan, host), ...host.mounts],
+    linux: {
+      namespaces: namespacesOf(plan, host),
+      maskedPaths: confined ? maskedPaths : [],
+      readonlyPaths: confined ? readonlyPaths : [],
+      ...(host.cgroupsPath === undefined
+        ? {}
+        : { cgroupsPath: host.cgroupsPath, resources: { devices: deviceRules(confined), ...limitsOf(plan.limits) } }),
+      ...(confined ? { seccomp: seccompProfile(host.architecture) } : {}),
+    },
+    ...(confined && host.seccompProgram !== undefined
+      ? { annotations: { 'run.oci.seccomp_bpf_data': host.seccompProgram } }
+      : {}),
+  }
+}
+
+/** What a root of a container may do: docker's list, in its own words "a whitelist of harmless ones". */
+const defaultCapabilities: readonly string[] = [
+  'CAP_AUDIT_WRITE',
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_FSETID',
+  'CAP_KILL',
+  'CAP_MKNOD',
+  'CAP_NET_BIND_SERVICE',
+  'CAP_NET_RAW',
+  'CAP_SETFCAP',
+  'CAP_SETGID',
+  'CAP_SETPCAP',
+  'CAP_SETUID',
+  'CAP_SYS_CHROOT',
+]
+
+function capabilitiesOf(plan: SandboxPlan, host: OciHost): readonly string[] {
+  if (plan.security === 'insecure') return [...host.capabilities].sort()
+  // Without a cgroup nothing keeps a container away from devices, so there it may not make any.
+  return defaultCapabilities.filter(
+    (name) => host.capabilities.has(name) && (name !== 'CAP_MKNOD' || host.cgroupsPath !== undefined),
+  )
+}
+
+function namespacesOf(plan: SandboxPlan, host: OciHost): OciConfig['linux']['namespaces'] {
+  const own = ['pid', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type }))
+  if (host.networkPath !== undefined) return [...own, { type: 'network', path: host.networkPath }]
+  return plan.network === 'host' ? own : [...own, { type: 'network' }]
+}
+
+function systemMounts(plan: SandboxPlan, host: OciHost): Mount[] {
+  const insecure = plan.security === 'insecure'
+  const guarded = ['nosuid', 'noexec', 'nodev']
+  const mounts = [
+    mountOf('/proc', 'proc', 'proc', guarded),
+    mountOf('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
+    mountOf('/dev/pts', 'devpts', 'devpts', ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5']),
+    mountOf('/dev/shm', 'tmpfs', 'shm', [...guarded, 'mode=1777', `size=${plan.shmSizeBytes ?? 64 * 1024 * 1024}`]),
+    mountOf('/dev/mqueue', 'mqueue', 'mqueue', guarded),
+    mountOf('/sys', 'sysfs', 'sysfs', insecure ? guarded : [...guarded, 'ro']),
+  ]
+  const showsCgroups = host.cgroupsPath !== undefined && (host.cgroupVersion === 2 || Object.keys(plan.limits).length > 0)
+  const access = insecure ? 'rw' : 'ro'
+  return showsCgroups ? [...mounts, mountOf('/sys/fs/cgroup', 'cgroup', 'cgroup', [...guarded, 'relatime', access])] : mounts
+}
+
+function mountOf(destination: string, type: string, source: string, options: readonly string[]): Mount {
+  return { destination, type, source, options }
+}
+
+/** Files of /proc and /sys that tell or change what belongs to the whole machine. */
+const maskedPaths: readonly string[] = [
+  '/proc/acpi',
+  '/proc/asound',
+  '/proc/interrupts',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/sys/devices/virtual/powercap',
+  '/sys/firmware',
+]
+
+const readonlyPaths: readonly string[] = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
+
+/** Any device node may be made, few may be opened: null, zero, full, random, urandom, tty, console, ptmx, pseudo-terminals. */
+function deviceRules(confined: boolean): readonly DeviceRule[] {
+  if (!confined) return [{ allow: true, access: 'rwm' }]
+  const open = (major: number, minor?: number): DeviceRule => ({
+    allow: true,
+    type: 'c',
+    major,
+    ...(minor === undefined ? {} : { minor }),
+    access: 'rwm',
+  })
+  return [
+    { allow: false, access: 'rwm' },
+    { allow: true, type: 'c', access: 'm' },
+    { allow: true, type: 'b', access: 'm' },
+    ...[3, 5, 7, 8, 9].map((minor) => open(1, minor)),
+    ...[0, 1, 2].map((minor) => open(5, minor)),
+    open(136),
+  ]
+}
+
+const cpuPeriodUs = 100_000
+
+function limitsOf(limits: ResourceLimits): Omit<Resources, 'devices'> {
+  const memory = {
+    ...(limits.memoryBytes === undefined ? {} : { limit: limits.memoryBytes }),
+    ...(limits.memorySwapBytes === undefined ? {} : { swap: limits.memorySwapBytes }),
+  }
+  const cpu = {
+    ...(limits.cpus === undefined ? {} : { quota: Math.round(limits.cpus * cpuPeriodUs), period: cpuPeriodUs }),
+    ...(limits.cpuShares === undefined ? {} : { shares: limits.cpuShares }),
+    ...(limits.cpusetCpus === undefined ? {} : { cpus: limits.cpusetCpus }),
+  }
+  return {
+    ...(Object.keys(memory).length === 0 ? {} : { memory }),
+    ...(Object.keys(cpu).length === 0 ? {} : { cpu }),
+    ...(limits.pids === undefined ? {} : { pids: { limit: limits.pids } }),
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The network of a container: the host's, none, or a private one of the pool.
+ *
+ * A private network is a network namespace held by a bind mount in the private mount namespace, and a `pasta` that passes its
+ * traffic to the host's sockets. Starting one takes some 40 ms, so containers that run one after the other use the same;
+ * those that run at once have one each. All end with the sandbox.
+ */
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { SandboxError, systemCode } from '../src/core/errors.js'
+import { readTextIfExists } from '../src/io/fs.js'
+import { mount, mountFlags, unmount } from '../src/io/sys.js'
+import { inNewNetwork } from './mounts.js'
+import type { NetworkMode } from './plan.js'
+import { findProgram } from './runtime.js'
+import { type RunningProcess, startProcess } from './spawn.js'
+
+/** A network that a container joins. */
+export interface JoinedNetwork {
+  /** What it really is: `default` falls back to `host` where no private network can be made. */
+  readonly mode: NetworkMode
+  /** The network namespace to join; undefined: the host's own, or a new empty one. */
+  readonly path: string | undefined
+  /** Gives it back. With `reusable: false` it is ended: a privileged command may have changed it. */
+  release(options: { readonly reusable: boolean }): Promise<void>
+}
+
+/** What the pool needs of the sandbox. */
+export interface NetworkPoolHost {
+  /** A directory of this process in its private tmpfs. */
+  readonly directory: string
+  readonly searchPath: string
+  readonly env: Readonly<Record<string, string>>
+  /** Told of each helper process as it starts and when it has ended, so that it dies with mille. */
+  readonly watch: (pid: number) => void
+  readonly forget: (pid: number) => void
+  /** Told once when there is no private network. */
+  readonly warn: (message: string, hint: string) => void
+}
+
+interface PrivateNetwork {
+  readonly path: string
+  readonly helper: RunningProcess
+  readonly isAlive: () => boolean
+}
+
+/** The private networks of one mille process. */
+export class NetworkPool implements AsyncDisposable {
+  readonly #host: NetworkPoolHost
+  readonly #idle: PrivateNetwork[] = []
+  #warming: Promise<PrivateNetwork> | undefined
+  #problem: SandboxError | undefined
+  #count = 0
+
+  constructor(host: NetworkPoolHost) {
+    this.#host = host
+  }
+
+  /** Starts a private network that the first `acquire` will find. */
+  warmUp(): void {
+    this.#warming ??= this.#open()
+    // Whoever takes it gets the error.
+    this.#warming.catch(() => undefined)
+  }
+
+  /** The network for one container. */
+  async acquire(mode: NetworkMode): Promise<JoinedNetwork> {
+    if (mode !== 'default') return { mode, path: undefined, release: async () => undefined }
+    const network = await this.#take()
+    if (network === undefined) return { mode: 'host', path: undefined, release: async () => undefined }
+    const release = async ({ reusable }: { readonly reusable: boolean }): Promise<void> => {
+      if (reusable && network.isAlive()) this.#idle.push(network)
+      else await this.#end(network)
+    }
+    return { mode, path: network.path, release }
+  }
+
+  async #take(): Promise<PrivateNetwork | undefined> {
+    if (this.#problem !== undefined) return undefined
+    const idle = this.#idle.pop()
+    if (idle !== undefined) return idle
+    const opening = this.#warming ?? this.#open()
+    this.#warming = undefined
+    try {
+      return await opening
+    } catch (error) {
+      if (!(error instanceof SandboxError)) throw error
+      if (this.#problem === undefined) this.#host.warn(`${error.message}; the commands use the host's network`, error.hint ?? '')
+      this.#problem = error
+      return undefined
+    }
+  }
+
+  async #open(): Promise<PrivateNetwork> {
+    const pasta = findProgram('pasta', this.#host.searchPath)
+    if (pasta === undefined) {
+      throw new SandboxError('SANDBOX_NETWORK_FAILED', 'there is no private network: pasta is not installed', {
+        hint: 'install the package passt, or ask for the host network with --network=host',
+      })
+    }
+    const directory = join(this.#host.directory, `network-${++this.#count}`)
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    const path = join(directory, 'namespace')
+    writeFileSync(path, '')
+    makeNamespace(path)
+    const network = startPasta(pasta, directory, path, this.#host.env)
+    if (network.helper.pid !== undefined) this.#host.watch(network.helper.pid)
+    try {
+      await isReady(network, join(directory, 'pid'))
+    } catch (error) {
+      await this.#end(network)
+      throw error
+    }
+    return network
+  }
+
+  async #end(network: PrivateNetwork): Promise<void> {
+    network.helper.ref()
+    network.helper.kill('SIGKILL')
+    await network.helper.ended.catch(() => undefined)
+    if (network.helper.pid !== undefined) this.#host.forget(network.helper.pid)
+    unmount(network.path, { detach: true })
+    rmSync(join(network.path, '..'), { recursive: true })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const warming = await this.#warming?.catch(() => undefined)
+    if (warming !== undefined) this.#idle.push(warming)
+    await Promise.all(this.#idle.splice(0).map((network) => this.#end(network)))
+  }
+}
+
+function makeNamespace(path: string): void {
+  try {
+    inNewNetwork(() => mount('/proc/thread-self/ns/net', path, '', mountFlags.bind, ''))
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === undefined) throw error
+    throw new SandboxError('SANDBOX_NETWORK_FAILED', `no private network can be made: ${code} from the kernel`, { cause: error })
+  }
+}
+
+/**
+ * Starts pasta for the namespace at `path`. It keeps two capabilities only and confines itself with seccomp; as "nobody" it could
+ * not join a namespace of root. No port is forwarded in either direction, and the gateway's address does not lead to the host.
+ */
+function startPasta(pasta: string, directory: string, path: string, env: Readonly<Record<string, string>>): PrivateNetwork {
+  const helper = startProcess(
+    [
+      pasta,
+      ...['--foreground', '--quiet', '--runas', '0:0', '--config-net', '--no-map-gw'],
+      ...['-t', 'none', '-u', 'none', '-T', 'none', '-U', 'none'],
+      ...['--log-file', join(directory, 'log'), '--pid', join(directory, 'pid'), '--netns', path],
+    ],
+    { env, stdin: 'ignore', stdout: 'ignore', stderr: 'ignore', ownSession: true },
+  )
+  let alive = true
+  const note = (): void => {
+    alive = false
+  }
+  helper.ended.then(note, note)
+  helper.unref()
+  return { path, helper, isAlive: () => alive }
+}
+
+const startLimitMs = 5_000
+
+/** Waits until pasta has configured the namespace: it writes its pid file then. */
+async function isReady(network: PrivateNetwork, pidFile: string): Promise<void> {
+  for (const deadline = performance.now() + startLimitMs; performance.now() < deadline; await sleep(2)) {
+    if (!network.isAlive()) break
+    if (existsSync(pidFile) && readTextIfExists(pidFile) !== '') return
+  }
+  const log = readTextIfExists(join(network.path, '..', 'log')) ?? ''
+  const reason = /ERROR:\s*(.+)/.exec(log)?.[1] ?? (network.isAlive() ? 'it did not start within 5 s' : 'it ended at once')
+  throw new SandboxError('SANDBOX_NETWORK_FAILED', `there is no private network: pasta does not work here (${reason})`, {
+    hint: 'see "mille doctor"; --network=host asks for the host\'s network without this warning',
+  })
+}

@@ -1,0 +1,120 @@
+/**
+ * `openSandbox`: the sandbox of one mille process. What costs time is started by the first container, nothing before.
+ */
+import { getuid } from 'node:process'
+import { SandboxError } from '../src/core/errors.js'
+import { ownCapabilities } from './capabilities.js'
+import { cgroupVersion } from './cgroup.js'
+import { runContainer } from './container.js'
+import { type Guardian, startGuardian } from './guardian.js'
+import { enterPrivateMounts } from './mounts.js'
+import { NetworkPool } from './network.js'
+import type { ExitStatus, NetworkMode, Sandbox, SandboxIo, SandboxPlan } from './plan.js'
+import { chooseRuntime, type Runtime, type RuntimeChoice } from './runtime.js'
+import { type OwnState, openState, rememberRuntime, removeLeftovers } from './state.js'
+
+/** What a sandbox is opened with. */
+export interface SandboxOptions {
+  /** For what lives as long as this process: `/run/mille` or below `$XDG_RUNTIME_DIR`. Made when missing. */
+  readonly stateDirectory: string
+  /** A runtime's name or path (`--runtime`, MILLE_RUNTIME); undefined: the first that works. */
+  readonly runtime?: string | undefined
+  /** Directories to look for programs in, as in PATH. */
+  readonly searchPath?: string
+  /** Is told, once each, what is done differently from what was asked for. */
+  readonly warn?: (message: string, hint: string | undefined) => void
+}
+
+/** Where every distribution puts the programs that mille drives. */
+export const defaultSearchPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+/** Opens the sandbox. Costs nothing until the first `run` or `warmUp`. */
+export function openSandbox(options: SandboxOptions): Sandbox {
+  return new OciSandbox(options)
+}
+
+/** What the first container brings up. */
+interface Started {
+  readonly state: OwnState
+  readonly runtime: Runtime
+  readonly guardian: Guardian
+  readonly networks: NetworkPool
+  readonly cleaning: Promise<void>
+}
+
+class OciSandbox implements Sandbox {
+  readonly #options: SandboxOptions
+  readonly #env: Readonly<Record<string, string>>
+  readonly #host: RuntimeChoice['host']
+  #started: Promise<Started> | undefined
+  #count = 0
+
+  constructor(options: SandboxOptions) {
+    this.#options = options
+    this.#env = { PATH: options.searchPath ?? defaultSearchPath }
+    this.#host = { cgroupVersion: cgroupVersion(), capabilities: ownCapabilities(), architecture: process.arch }
+  }
+
+  async run(plan: SandboxPlan, io: SandboxIo, signal: AbortSignal): Promise<ExitStatus> {
+    signal.throwIfAborted()
+    const { state, runtime, networks } = await this.#start()
+    const network = await networks.acquire(plan.network)
+    try {
+      signal.throwIfAborted()
+      return await runContainer({ ...plan, network: network.mode }, io, signal, {
+        id: `${state.name}-${++this.#count}`,
+        state,
+        runtime,
+        network,
+        env: this.#env,
+        host: this.#host,
+      })
+    } finally {
+      await network.release({ reusable: plan.security === 'sandbox' })
+    }
+  }
+
+  warmUp(network: NetworkMode): void {
+    const start = this.#start()
+    // Whoever runs a container gets the error of a failed start.
+    start.then(({ networks }) => network === 'default' && networks.warmUp()).catch(() => undefined)
+  }
+
+  #start(): Promise<Started> {
+    this.#started ??= this.#bringUp()
+    return this.#started
+  }
+
+  async #bringUp(): Promise<Started> {
+    requireRoot()
+    enterPrivateMounts()
+    const { stateDirectory, runtime: wanted, searchPath = defaultSearchPath, warn = () => undefined } = this.#options
+    const state = openState(stateDirectory)
+    try {
+      const runtime = await chooseRuntime({ wanted, searchPath, stateDirectory, state, env: this.#env, host: this.#host })
+      rememberRuntime(state, runtime.path)
+      const guardian = startGuardian(state, runtime.path, this.#env)
+      const networks = new NetworkPool({ directory: state.bundles, searchPath, env: this.#env, warn, ...guardian })
+      return { state, runtime, guardian, networks, cleaning: removeLeftovers(stateDirectory, this.#env) }
+    } catch (error) {
+      state.close()
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const started = await this.#started?.catch(() => undefined)
+    if (started === undefined) return
+    await started.networks[Symbol.asyncDispose]()
+    await started.cleaning
+    await started.guardian.dismiss()
+    started.state.close()
+  }
+}
+
+function requireRoot(): void {
+  if (getuid?.() === 0) return
+  throw new SandboxError('SANDBOX_UNSUPPORTED', 'running containers needs root: user namespaces are not supported yet', {
+    hint: 'run mille as root (sudo)',
+  })
+}

@@ -1,0 +1,247 @@
+/** The flags of `mille build`, docker's and buildx's, and how they become the options of the library. */
+import { existsSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
+import { UsageError } from '../core/errors.js'
+import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
+import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
+import type { FlagTable, FlagValues } from './args.js'
+import { readAssignments, readFields } from './csv.js'
+import { progressModes } from './listener.js'
+import { readOutput } from './outputs.js'
+import { readHost } from './run-flags.js'
+import type { Shell } from './shell.js'
+
+/** All flags. */
+export const buildFlags = {
+  'add-host': { type: 'list', value: 'name:address', help: 'Add a line to /etc/hosts in RUN steps' },
+  allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
+  'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
+  'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, or docker-image://NAME' },
+  compress: { type: 'boolean', help: 'Accepted for docker: there is no daemon that a context is sent to' },
+  file: { type: 'string', short: 'f', value: 'path', help: 'The Dockerfile; - for stdin', defaultText: '"PATH/Dockerfile"' },
+  'force-rm': { type: 'boolean', help: 'Accepted for docker: nothing is ever left of a step' },
+  iidfile: { type: 'string', value: 'path', help: 'Write the image id to a file' },
+  jobs: { type: 'integer', value: 'number', help: 'How many steps run at once', defaultText: 'the number of cores' },
+  label: { type: 'list', value: 'name=value', help: 'Set a label of the image' },
+  load: { type: 'boolean', help: 'Put the image into the store, beside other outputs; without --output it always is' },
+  'metadata-file': { type: 'string', value: 'path', help: 'Write what was built as JSON to a file' },
+  network: { type: 'string', value: 'mode', default: 'default', help: 'The network of RUN steps: default, host or none' },
+  'no-cache': { type: 'boolean', help: 'Run every step again' },
+  'no-cache-filter': { type: 'list', value: 'stage', help: 'Run every step of these stages again' },
+  output: {
+    type: 'list',
+    short: 'o',
+    value: 'where',
+    help: 'Where the result goes: a directory, -, or type=local|tar|oci|docker|image|registry,dest=…',
+  },
+  platform: {
+    type: 'list',
+    value: 'os/arch',
+    help: 'What the image is for',
+    env: 'DOCKER_DEFAULT_PLATFORM',
+    defaultText: "this machine's",
+  },
+  progress: {
+    type: 'string',
+    value: 'mode',
+    default: 'auto',
+    env: 'BUILDKIT_PROGRESS',
+    choices: progressModes,
+    help: 'How progress is shown on stderr',
+  },
+  provenance: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  pull: { type: 'boolean', help: 'Ask the registry for newer base images' },
+  push: { type: 'boolean', help: 'Push the image to its names, as --output type=registry' },
+  quiet: { type: 'boolean', short: 'q', help: 'Show no progress; print the image id' },
+  rm: { type: 'boolean', default: 'true', help: 'Accepted for docker: nothing is ever left of a step' },
+  sbom: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  secret: { type: 'list', value: 'id=…', help: 'A secret for RUN --mount=type=secret: id=NAME[,src=PATH|,env=VARIABLE]' },
+  'shm-size': { type: 'bytes', value: 'size', help: 'The size of /dev/shm in RUN steps' },
+  tag: { type: 'list', short: 't', value: 'name[:tag]', help: 'A name for the image' },
+  target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
+} as const satisfies FlagTable
+
+/** docker's and buildx's flags that are not here yet. */
+export const unsupportedBuildFlags: readonly string[] = [
+  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'call', 'cgroup-parent', 'check', 'cpu-period', 'cpu-quota'],
+  ...[
+    'cpu-shares|c',
+    'cpuset-cpus',
+    'cpuset-mems',
+    'debug|D',
+    'disable-content-trust',
+    'isolation',
+    'memory|m',
+    'memory-swap',
+    'policy',
+  ],
+  ...['security-opt', 'squash', 'ssh', 'ulimit'],
+]
+
+type Values = FlagValues<typeof buildFlags>
+
+/** The options that the flags alone decide: all but context, Dockerfile and the engine's. */
+export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions, 'context' | 'dockerfile' | 'buildContexts'> {
+  refuse(values)
+  const buildArgs = readAssignments(values['build-arg'], shell.env, '--build-arg')
+  const platform = readPlatform(values.platform)
+  return {
+    tags: values.tag,
+    buildArgs,
+    labels: readLabels(values.label),
+    target: values.target,
+    platform,
+    noCache: values['no-cache'] || (values['no-cache-filter'].length > 0 ? words(values['no-cache-filter']) : false),
+    pull: values.pull ? 'always' : 'missing',
+    network: readBuildNetwork(values.network),
+    addHosts: values['add-host'].map(readHost),
+    secrets: Object.fromEntries(values.secret.map((text) => readSecret(text, shell))),
+    proxyEnv: proxyEnv(shell.env),
+    allow: readAllow(values.allow),
+    shmSizeBytes: values['shm-size'],
+    jobs: readJobs(values.jobs),
+    sourceDateEpoch: readEpoch(buildArgs.SOURCE_DATE_EPOCH ?? shell.env.SOURCE_DATE_EPOCH),
+    outputs: readOutputs(values, shell),
+    push: values.push,
+  }
+}
+
+function refuse(values: Values): void {
+  for (const name of ['provenance', 'sbom'] as const) {
+    const value = values[name]
+    if (value === undefined || /^(0|f|false)$/i.test(value) || value === 'disabled=true') continue
+    throw new UsageError('USAGE_BAD_FLAG', `--${name}=${value} is not supported yet`, {
+      hint: `leave it out, or write --${name}=false`,
+    })
+  }
+  if (!values.rm) throw new UsageError('USAGE_BAD_FLAG', '--rm=false is not supported: nothing is left of a step')
+  if (values.push && values.output.some((text) => !/type=(image|registry)/.test(text))) {
+    throw new UsageError('USAGE_BAD_FLAG', '--push and --output of another type cannot be given together')
+  }
+}
+
+/** Repeated, or several with commas between them. */
+function words(texts: readonly string[]): string[] {
+  return texts.flatMap((text) => text.split(',')).filter((word) => word !== '')
+}
+
+function readLabels(texts: readonly string[]): Record<string, string> {
+  return readAssignments(
+    texts.map((text) => (text.includes('=') ? text : `${text}=`)),
+    {},
+    '--label',
+  )
+}
+
+function readPlatform(texts: readonly string[]): Platform | undefined {
+  const names = words(texts)
+  const [first] = names
+  if (first === undefined) return undefined
+  if (names.length > 1) {
+    throw new UsageError(
+      'USAGE_BAD_FLAG',
+      `--platform ${names.join(',')}: images for several platforms at once are not supported yet`,
+    )
+  }
+  const host = platformOf(process.platform, process.arch)
+  const platform = first === 'local' ? host : parsePlatform(first, host)
+  if (platform !== undefined) return platform
+  throw new UsageError('USAGE_BAD_FLAG', `--platform "${first}" is no platform`, {
+    hint: 'for example linux/amd64 or linux/arm64',
+  })
+}
+
+function readBuildNetwork(text: string): 'default' | 'host' | 'none' {
+  if (text === 'default' || text === 'host' || text === 'none') return text
+  throw new UsageError('USAGE_BAD_FLAG', `--network is "${text}", expected default, host or none`)
+}
+
+function readAllow(texts: readonly string[]): ('network.host' | 'security.insecure')[] {
+  return words(texts).map((text) => {
+    if (text === 'network.host' || text === 'security.insecure') return text
+    throw new UsageError('USAGE_BAD_FLAG', `--allow "${text}" is not known, expected network.host or security.insecure`)
+  })
+}
+
+function readJobs(jobs: number | undefined): number | undefined {
+  if (jobs === undefined || jobs >= 1) return jobs
+  throw new UsageError('USAGE_BAD_FLAG', `--jobs is ${jobs}, expected at least 1`)
+}
+
+function readEpoch(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return undefined
+  if (/^\d{1,12}$/.test(text)) return Number(text)
+  throw new UsageError('USAGE_BAD_FLAG', `SOURCE_DATE_EPOCH is "${text}", expected seconds since 1970`)
+}
+
+const secretKeys = { id: [], src: ['source'], env: [], type: [] } as const
+
+function readSecret(text: string, shell: Shell): [string, SecretSource] {
+  const fields = readFields(text, '--secret', secretKeys)
+  const id = fields.get('id')
+  if (id === undefined || id === '') throw new UsageError('USAGE_BAD_FLAG', `--secret ${text} has no id`)
+  const type = fields.get('type')
+  if (type !== undefined && type !== 'file' && type !== 'env') {
+    throw new UsageError('USAGE_BAD_FLAG', `--secret ${text} has the unknown type "${type}"`, { hint: 'types are file and env' })
+  }
+  const source = fields.get('src')
+  const variable = fields.get('env') ?? (type === 'env' ? (source ?? id) : undefined)
+  if (variable !== undefined) return [id, fromVariable(variable, text, shell)]
+  if (source !== undefined) return [id, { file: resolve(shell.cwd, source.replace(/^~(?=\/)/, shell.env.HOME ?? '~')) }]
+  if (type === undefined && shell.env[id] !== undefined) return [id, fromVariable(id, text, shell)]
+  return [id, { file: resolve(shell.cwd, id) }]
+}
+
+function fromVariable(name: string, text: string, shell: Shell): SecretSource {
+  const value = shell.env[name]
+  if (value !== undefined) return { value }
+  throw new UsageError('USAGE_BAD_FLAG', `--secret ${text}: the environment variable ${name} is not set`)
+}
+
+const proxyNames = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY']
+
+/** Proxies of this machine for RUN steps, as docker hands them on. */
+function proxyEnv(env: Readonly<Record<string, string | undefined>>): string[] {
+  return proxyNames
+    .flatMap((name) => [name, name.toLowerCase()])
+    .flatMap((name) => (env[name] === undefined ? [] : [`${name}=${env[name]}`]))
+}
+
+function readOutputs(values: Values, shell: Shell): BuildOutput[] | undefined {
+  const around = {
+    cwd: shell.cwd,
+    stdout: () => shell.stdout as unknown as NodeJS.WritableStream,
+    stdoutIsTerminal: shell.stdout.isTTY === true,
+  }
+  const outputs = values.output.map((text) => readOutput(text, around))
+  if (outputs.length === 0) return undefined
+  const hasImage = outputs.some((output) => output.type === 'image')
+  return values.load && !hasImage ? [...outputs, { type: 'image' }] : outputs
+}
+
+/** Reads `--build-context`: paths become absolute, image names stay. */
+export function readBuildContexts(texts: readonly string[], cwd: string): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const at = text.indexOf('=')
+      if (at < 1) throw new UsageError('USAGE_BAD_FLAG', `--build-context "${text}" has not the form name=path`)
+      const value = text.slice(at + 1)
+      const isUrl = /^[a-z][a-z0-9+.-]*:\/\//.test(value)
+      if (isUrl && !value.startsWith('docker-image://')) {
+        throw new UsageError('USAGE_BAD_FLAG', `--build-context ${text}: contexts from the network are not supported yet`)
+      }
+      return [text.slice(0, at), isUrl || isAbsolute(value) ? value : resolve(cwd, value)]
+    }),
+  )
+}
+
+/** The directory of a context argument. @throws UsageError for contexts that are not supported */
+export function readContextPath(text: string, cwd: string): string {
+  const isRemote = /^(https?|git|ssh):\/\/|^git@|\.git(#.*)?$/.test(text) && !existsSync(resolve(cwd, text))
+  if (isRemote || (/^github\.com\//.test(text) && !existsSync(resolve(cwd, text)))) {
+    throw new UsageError('USAGE_BAD_ARGUMENT', `the context ${text}: contexts from the network are not supported yet`, {
+      hint: 'clone or download it first',
+    })
+  }
+  return resolve(cwd, text)
+}

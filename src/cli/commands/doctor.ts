@@ -1,0 +1,12 @@
+/** `mille doctor`. */
+import { defineCommand } from '../command.js'
+
+/** The verb. */
+export const command = defineCommand({
+  name: 'doctor',
+  usage: '',
+  summary: 'x',
+  flags: {},
+  arguments: [0, 0],
+  run: async () => 0,
+})

@@ -1,0 +1,60 @@
+/** `mille history`: how an image came to be, newest line first. */
+import { shortHex } from '../../core/digest.js'
+import { defineCommand } from '../command.js'
+import { humanAge, humanSize } from '../human.js'
+import { printRows, type Row } from '../listing.js'
+import { findImage, openShellStore, readConfig } from '../stores.js'
+
+/** docker shows this much of a line unless `--no-trunc` is given. */
+const shownLength = 45
+
+/** The verb `history`. */
+export const command = defineCommand({
+  name: 'history',
+  usage: '[OPTIONS] IMAGE',
+  summary: 'Show the layers and history of an image',
+  flags: {
+    format: { type: 'string', value: 'template', help: 'A Go template, "table TEMPLATE", or json' },
+    human: { type: 'boolean', short: 'H', default: 'true', help: 'Print sizes and times for people' },
+    'no-trunc': { type: 'boolean', help: 'Show lines and ids in full' },
+    quiet: { type: 'boolean', short: 'q', help: 'Print ids only' },
+  },
+  unsupported: ['platform'],
+  arguments: [1, 1],
+  async run({ values, positionals }, shell) {
+    await using store = await openShellStore(shell)
+    const { image } = findImage(store, positionals[0] ?? '')
+    const config = await readConfig(store, image)
+    let layer = 0
+    const rows = (config.history ?? []).map((entry): Row => {
+      const diffId = entry.empty_layer ? undefined : image.diffIds[layer++]
+      const size = diffId === undefined ? 0 : (store.layers.find(diffId)?.size ?? 0)
+      const by = (entry.created_by ?? '').replaceAll(/\s+/g, ' ')
+      const time = entry.created === undefined ? undefined : Date.parse(entry.created)
+      return {
+        ID: '<missing>',
+        CreatedSince: values.human ? humanAge(time, shell.now()) : (entry.created ?? 'N/A'),
+        CreatedAt: entry.created ?? 'N/A',
+        CreatedBy: values['no-trunc'] || by.length <= shownLength ? by : `${by.slice(0, shownLength - 1)}…`,
+        Size: values.human ? humanSize(size) : String(size),
+        Comment: entry.comment ?? '',
+      }
+    })
+    const newestFirst = rows.reverse()
+    const id = values['no-trunc'] ? image.id : shortHex(image.id)
+    const named = newestFirst.map((row, i) => (i === 0 ? { ...row, ID: id } : row))
+    if (values.quiet) {
+      shell.print(named.map((row) => `${row.ID}\n`).join(''))
+      return 0
+    }
+    const columns = [
+      ['ID', 'IMAGE'],
+      ['CreatedSince', 'CREATED'],
+      ['CreatedBy', 'CREATED BY'],
+      ['Size', 'SIZE'],
+      ['Comment', 'COMMENT'],
+    ] as const
+    printRows(named, { format: values.format, columns, headings: { CreatedAt: 'CREATED AT' } }, shell)
+    return 0
+  },
+})

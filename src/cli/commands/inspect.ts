@@ -1,0 +1,93 @@
+/** `mille inspect`: all that is known of images, in the shape of docker's `image inspect`. */
+import { BuildError } from '../../core/errors.js'
+import type { ContainerConfig, ImageConfig } from '../../core/image.js'
+import { familiarRepository } from '../../core/reference.js'
+import type { Store, StoredImage } from '../../store/types.js'
+import { defineCommand } from '../command.js'
+import { findImage, imageSize, namesOf, openShellStore, readConfig, readReference } from '../stores.js'
+import { compileTemplate } from '../template.js'
+
+/** The verb `inspect`. */
+export const command = defineCommand({
+  name: 'inspect',
+  usage: '[OPTIONS] IMAGE...',
+  summary: 'Show everything about images',
+  flags: {
+    format: { type: 'string', short: 'f', value: 'template', help: 'A Go template, or json' },
+    type: { type: 'string', value: 'type', choices: ['image'], help: 'What the names are' },
+    size: { type: 'boolean', short: 's', help: 'Accepted for docker: the size is always shown' },
+  },
+  unsupported: ['platform'],
+  arguments: [1, Infinity],
+  async run({ values, positionals }, shell) {
+    const { renderError } = await import('../../core/render.js')
+    await using store = await openShellStore(shell)
+    const found: object[] = []
+    let failed = false
+    for (const name of positionals) {
+      try {
+        found.push(await describeImage(store, findImage(store, name).image))
+      } catch (error) {
+        if (!(error instanceof BuildError)) throw error
+        shell.stderr.write(renderError(error, { color: shell.color }))
+        failed = true
+      }
+    }
+    if (values.format === undefined) shell.print(`${JSON.stringify(found, undefined, 4)}\n`)
+    else {
+      const render = compileTemplate(values.format === 'json' ? '{{json .}}' : values.format)
+      for (const image of found) shell.print(`${render(image)}\n`)
+    }
+    return failed ? 1 : 0
+  },
+})
+
+async function describeImage(store: Store, image: StoredImage): Promise<object> {
+  const config = await readConfig(store, image)
+  return {
+    Id: image.id,
+    RepoTags: namesOf(store, image.id),
+    RepoDigests: repoDigests(store, image),
+    Parent: '',
+    Comment: config.history?.at(-1)?.comment ?? '',
+    Created: config.created ?? '',
+    DockerVersion: '',
+    Author: config.author ?? '',
+    Config: describeConfig(config),
+    Architecture: config.architecture,
+    ...(config.variant === undefined ? {} : { Variant: config.variant }),
+    Os: config.os,
+    Size: imageSize(store, image),
+    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
+    Manifests: image.manifests,
+    Metadata: { LastTagTime: new Date(image.storedAt).toISOString() },
+  }
+}
+
+function repoDigests(store: Store, image: StoredImage): string[] {
+  const digests = store.images.tags().flatMap((tag) => {
+    if (tag.image !== image.id || tag.remoteDigest === undefined) return []
+    return [`${familiarRepository(readReference(tag.reference))}@${tag.remoteDigest}`]
+  })
+  return [...new Set(digests)].sort()
+}
+
+/** Every field that docker prints is there, so that templates can ask for any of them. */
+function describeConfig(config: ImageConfig): object {
+  const own: ContainerConfig = config.config ?? {}
+  return {
+    User: own.User ?? '',
+    ExposedPorts: own.ExposedPorts ?? null,
+    Env: own.Env ?? [],
+    Cmd: own.Cmd ?? null,
+    ...(own.Healthcheck === undefined ? {} : { Healthcheck: own.Healthcheck }),
+    ...(own.ArgsEscaped === undefined ? {} : { ArgsEscaped: own.ArgsEscaped }),
+    Volumes: own.Volumes ?? null,
+    WorkingDir: own.WorkingDir ?? '',
+    Entrypoint: own.Entrypoint ?? null,
+    OnBuild: own.OnBuild ?? null,
+    Labels: own.Labels ?? null,
+    ...(own.StopSignal === undefined ? {} : { StopSignal: own.StopSignal }),
+    ...(own.Shell === undefined ? {} : { Shell: own.Shell }),
+  }
+}

@@ -1,0 +1,5 @@
+/** `mille pull`. */
+import { defineCommand } from '../command.js'
+
+/** The verb. */
+export const command = defineCommand({ name: 'pull', usage: '', summary: 'x', flags: {}, arguments: [0, 0], run: async () => 0 })

@@ -1,0 +1,5 @@
+/** `mille push`. */
+import { defineCommand } from '../command.js'
+
+/** The verb. */
+export const command = defineCommand({ name: 'push', usage: '', summary: 'x', flags: {}, arguments: [0, 0], run: async () => 0 })

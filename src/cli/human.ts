@@ -1,0 +1,52 @@
+/** Sizes, times and ages as docker prints them, and tables. */
+
+const sizeUnits = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
+
+/** Bytes in decimal units with three digits: `0B`, `4.26MB`, `116MB`. */
+export function humanSize(bytes: number): string {
+  let value = bytes
+  let unit = 0
+  while (value >= 1000 && unit < sizeUnits.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${Number(value.toPrecision(3))}${sizeUnits[unit]}`
+}
+
+/** Seconds with one digit: `0.3s`, `12.0s`, `75.2s`. */
+export function humanSeconds(ms: number): string {
+  return `${(Math.max(0, ms) / 1000).toFixed(1)}s`
+}
+
+/** A length of time as docker words it: `2 weeks`, `About an hour`, `Less than a second`. */
+export function humanDuration(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  if (seconds < 1) return 'Less than a second'
+  if (seconds === 1) return '1 second'
+  if (seconds < 60) return `${seconds} seconds`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes === 1) return 'About a minute'
+  if (minutes < 60) return `${minutes} minutes`
+  const hours = Math.round(seconds / 3600)
+  if (hours === 1) return 'About an hour'
+  if (hours < 48) return `${hours} hours`
+  const days = hours / 24
+  if (hours < 24 * 7 * 2) return `${Math.floor(days)} days`
+  if (hours < 24 * 30 * 2) return `${Math.floor(days / 7)} weeks`
+  if (hours < 24 * 365 * 2) return `${Math.floor(days / 30)} months`
+  return `${Math.floor(days / 365)} years`
+}
+
+/** `2 weeks ago`; `N/A` for a time that is not known. */
+export function humanAge(thenMs: number | undefined, nowMs: number): string {
+  return thenMs === undefined || Number.isNaN(thenMs) ? 'N/A' : `${humanDuration(nowMs - thenMs)} ago`
+}
+
+/** A table with docker's three blanks between columns. The last column is not padded. */
+export function renderTable(rows: readonly (readonly string[])[]): string {
+  const columns = Math.max(0, ...rows.map((row) => row.length))
+  const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length)))
+  return rows
+    .map((row) => `${row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd((widths[i] ?? 0) + 3))).join('')}\n`)
+    .join('')
+}

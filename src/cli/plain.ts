@@ -1,0 +1,123 @@
+/**
+ * Progress as plain lines in the shape of BuildKit's `plain`, for logs and CI:
+ *
+ *     #5 [2/4] RUN npm ci
+ *     #5 0.312 added 12 packages
+ *     #5 DONE 1.2s
+ *
+ * Steps are numbered as they start. A blank line stands before each step and wherever the output changes to another.
+ */
+import { StringDecoder } from 'node:string_decoder'
+import type { BuildEvent } from '../core/context.js'
+import { renderDiagnostic } from '../core/render.js'
+import { humanSeconds, humanSize } from './human.js'
+import type { Listener } from './listener.js'
+
+/** Where the lines go. */
+export interface PlainOptions {
+  readonly write: (text: string) => void
+  readonly color: boolean
+}
+
+interface Step {
+  readonly number: number
+  readonly name: string
+  readonly startedAtMs: number
+  readonly decoders: readonly [StringDecoder, StringDecoder]
+  /** Output that has no line end yet, for stdout and stderr. */
+  readonly partial: [string, string]
+  readonly items: Map<string, { shownAtMs: number }>
+}
+
+/** How often a running transfer is reported. */
+const transferEveryMs = 1_000
+
+/** Opens the plain display. */
+export function openPlain(options: PlainOptions): Listener {
+  const display = new PlainDisplay(options)
+  return { handle: (event) => display.handle(event), close: () => undefined }
+}
+
+class PlainDisplay {
+  readonly #options: PlainOptions
+  readonly #steps = new Map<string, Step>()
+  #shown: Step | undefined
+
+  constructor(options: PlainOptions) {
+    this.#options = options
+  }
+
+  handle(event: BuildEvent): void {
+    if (event.type === 'vertex-started') this.#turnTo(this.#stepOf(event))
+    if (event.type === 'vertex-done') this.#done(event)
+    if (event.type === 'log') this.#log(event)
+    if (event.type === 'progress') this.#transfer(event)
+    if (event.type !== 'warning') return
+    this.#shown = undefined
+    this.#options.write(`\n${renderDiagnostic(event.diagnostic, this.#options)}`)
+  }
+
+  #stepOf(event: { readonly id: string; readonly name?: string; readonly atMs: number }): Step {
+    const known = this.#steps.get(event.id)
+    if (known !== undefined) return known
+    const step: Step = {
+      number: this.#steps.size + 1,
+      name: event.name ?? event.id,
+      startedAtMs: event.atMs,
+      decoders: [new StringDecoder('utf8'), new StringDecoder('utf8')],
+      partial: ['', ''],
+      items: new Map(),
+    }
+    this.#steps.set(event.id, step)
+    return step
+  }
+
+  /** Prints the heading of a step, unless its lines are what was printed last. */
+  #turnTo(step: Step): void {
+    if (this.#shown === step) return
+    this.#options.write(`${this.#shown === undefined && step.number === 1 ? '' : '\n'}#${step.number} ${step.name}\n`)
+    this.#shown = step
+  }
+
+  #line(step: Step, text: string): void {
+    this.#turnTo(step)
+    this.#options.write(`#${step.number} ${text}\n`)
+  }
+
+  #log(event: Extract<BuildEvent, { type: 'log' }>): void {
+    const step = this.#stepOf(event)
+    const index = event.stream === 2 ? 1 : 0
+    const text = step.partial[index] + step.decoders[index].write(Buffer.from(event.data))
+    const lines = text.split('\n')
+    step.partial[index] = lines.pop() ?? ''
+    for (const line of lines) this.#logLine(step, line, event.atMs)
+  }
+
+  /** Of a line that a command redrew with carriage returns, the last state is what counts. */
+  #logLine(step: Step, line: string, atMs: number): void {
+    const redrawn = line.replace(/\r+$/, '').split('\r')
+    this.#line(step, `${((atMs - step.startedAtMs) / 1000).toFixed(3)} ${redrawn.at(-1) ?? ''}`)
+  }
+
+  #transfer(event: Extract<BuildEvent, { type: 'progress' }>): void {
+    const step = this.#stepOf(event)
+    const item = step.items.get(event.item)
+    if (item !== undefined && !event.done && event.atMs - item.shownAtMs < transferEveryMs) return
+    step.items.set(event.item, { shownAtMs: event.atMs })
+    const total = event.total === undefined ? '' : ` / ${humanSize(event.total)}`
+    const amount = event.total === undefined && event.current === 0 ? '' : ` ${humanSize(event.current)}${total}`
+    const end = event.done ? ` ${humanSeconds(event.atMs - step.startedAtMs)} done` : ''
+    this.#line(step, `${event.item}${amount}${end}`)
+  }
+
+  #done(event: Extract<BuildEvent, { type: 'vertex-done' }>): void {
+    const step = this.#stepOf(event)
+    for (const index of [0, 1] as const) {
+      const rest = step.partial[index] + step.decoders[index].end()
+      step.partial[index] = ''
+      if (rest !== '') this.#logLine(step, rest, event.atMs)
+    }
+    if (event.error !== undefined) this.#line(step, `ERROR: ${event.error}`)
+    else this.#line(step, event.cached ? 'CACHED' : `DONE ${humanSeconds(event.atMs - step.startedAtMs)}`)
+  }
+}

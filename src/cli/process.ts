@@ -1,0 +1,116 @@
+/** The one place that touches `process`: streams, signals, environment. Makes the `Shell` that commands get. */
+import type { BuildEvent } from '../core/context.js'
+import type { Diagnostic } from '../core/diagnostic.js'
+import { CancelledError, systemCode } from '../core/errors.js'
+import { renderDiagnostic, renderError } from '../core/render.js'
+import { exitCodes } from './exit.js'
+import type { GlobalOptions, Output, Shell } from './shell.js'
+
+/** What the signals of the process have asked for. */
+export interface Interrupts {
+  readonly signal: AbortSignal
+  /** The exit code that the first signal calls for; undefined while none came. */
+  readonly exitCode: () => number | undefined
+  /** Stops the work as a signal does. */
+  readonly stop: (exitCode: number) => void
+}
+
+/** Ctrl-C and SIGTERM cancel the work; a second one ends the process at once. SIGHUP is the end of the terminal. */
+export function listenForSignals(): Interrupts {
+  const controller = new AbortController()
+  let code: number | undefined
+  const stop = (exitCode: number): void => {
+    code ??= exitCode
+    controller.abort(new CancelledError())
+  }
+  const signals = [
+    ['SIGINT', exitCodes.cancelled],
+    ['SIGTERM', exitCodes.terminated],
+    ['SIGHUP', 129],
+  ] as const
+  for (const [name, exitCode] of signals) {
+    process.on(name, () => (code === undefined ? stop(exitCode) : process.exit(exitCode)))
+  }
+  return { signal: controller.signal, exitCode: () => code, stop }
+}
+
+/** The shell of this process. */
+export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell {
+  const stdout = lazily(() => guarded(process.stdout, interrupts))
+  const stderr = lazily(() => guarded(process.stderr, interrupts))
+  const color = lazily(() => wantsColor(process.env, stderr()))
+  const warn = (diagnostic: Diagnostic): void => {
+    stderr().write(renderDiagnostic(diagnostic, { color: color() }))
+  }
+  const note = (text: string): void => {
+    stderr().write(`${text}\n`)
+  }
+  const started = performance.now()
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    globals,
+    signal: interrupts.signal,
+    get stdin() {
+      return process.stdin
+    },
+    get stdout() {
+      return stdout()
+    },
+    get stderr() {
+      return stderr()
+    },
+    get color() {
+      return color()
+    },
+    now: Date.now,
+    print: (text) => stdout().write(text),
+    note,
+    warn,
+    emit: (event) => printEvent(event, globals, performance.now() - started, warn, note),
+  }
+}
+
+function printEvent(
+  event: BuildEvent,
+  globals: GlobalOptions,
+  elapsedMs: number,
+  warn: (diagnostic: Diagnostic) => void,
+  note: (text: string) => void,
+): void {
+  if (event.type === 'warning') warn(event.diagnostic)
+  if (event.type !== 'debug') return
+  if (globals.debug.has(event.area) || globals.debug.has('all')) {
+    note(`debug: +${(elapsedMs / 1000).toFixed(3)} ${event.area}: ${event.message}`)
+  }
+}
+
+/** Prints what ended the command. */
+export function reportError(error: unknown, verbose: boolean): void {
+  const color = wantsColor(process.env, process.stderr)
+  process.stderr.write(renderError(error, { color, verbose }))
+}
+
+/** A reader that went away (`mille … | head`) stops the work like a signal; nothing more is written then. */
+function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): Output {
+  stream.on('error', (error) => {
+    if (systemCode(error) !== 'EPIPE') throw error
+    interrupts.stop(exitCodes.brokenPipe)
+  })
+  return stream
+}
+
+/** NO_COLOR and FORCE_COLOR as their conventions say; otherwise colours on a terminal that is not `dumb`. */
+function wantsColor(env: NodeJS.ProcessEnv, stream: Output): boolean {
+  if (env.NO_COLOR) return false
+  if (env.FORCE_COLOR && env.FORCE_COLOR !== '0') return true
+  return stream.isTTY === true && env.TERM !== 'dumb'
+}
+
+function lazily<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}

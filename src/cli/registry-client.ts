@@ -1,0 +1,33 @@
+/** A registry client without a store, for `login` and `logout`, which need no rights to one. */
+import { createRegistryClient, type RegistryClient } from '../registry/client.js'
+import { proxyFromEnv } from '../registry/proxy.js'
+import { systemCaFiles } from '../registry/tls.js'
+import type { Shell } from './shell.js'
+
+/** Opens a client that has no credentials of its own. */
+export function openAnonymousClient(shell: Shell): RegistryClient {
+  return createRegistryClient({
+    credentials: async () => undefined,
+    proxy: proxyFromEnv(shell.env),
+    insecureRegistries: shell.globals.insecureRegistries,
+    tls: { certsDirectories: ['/etc/containers/certs.d', '/etc/docker/certs.d'], caFiles: systemCaFiles(shell.env) },
+  })
+}
+
+/** Where logins are kept: the environment, with `--config` in it. */
+export function credentialSettings(shell: Shell): {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly home: string
+} {
+  const { env, globals } = shell
+  return {
+    env: globals.configDir === undefined ? env : { ...env, DOCKER_CONFIG: globals.configDir },
+    home: env.HOME || '/root',
+  }
+}
+
+/** The registry host that people mean by a server: no scheme, no path, Docker Hub under its one name. */
+export function registryHost(server: string | undefined): string {
+  const host = (server ?? 'docker.io').replace(/^https?:\/\//, '').replace(/\/.*$/, '')
+  return ['index.docker.io', 'registry-1.docker.io', 'hub.docker.com'].includes(host) ? 'docker.io' : host
+}

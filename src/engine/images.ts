@@ -1,0 +1,146 @@
+/**
+ * Images by name: in the store first, then at the registry. What a registry answered is remembered, so that the next build
+ * needs no network; layers stay there until something needs their files.
+ */
+import type { Context } from '../core/context.js'
+import { type Digest, parseDiffId } from '../core/digest.js'
+import { BuildError } from '../core/errors.js'
+import type { ImageConfig } from '../core/image.js'
+import { type Platform, platformMatches } from '../core/platform.js'
+import { familiarReference, formatReference, isReference, parseReference, type Reference } from '../core/reference.js'
+import type { ResolvedImage } from '../frontend/resolve.js'
+import type { ResolvedImage as RemoteImage } from '../registry/resolve.js'
+import type { StoredImage } from '../store/types.js'
+import type { Engine } from './engine.js'
+import type { PullPolicy } from './options.js'
+
+const configLimitBytes = 8 << 20
+
+/** Reads an image name. Throws IMAGE_BAD_NAME. */
+export function requireReference(text: string): Reference {
+  const reference = parseReference(text)
+  if (isReference(reference)) return reference
+  throw new BuildError('IMAGE_BAD_NAME', reference.problem)
+}
+
+/** Finds the image that a FROM or a COPY --from names. */
+export async function findImage(
+  name: string,
+  platform: Platform,
+  policy: PullPolicy,
+  engine: Engine,
+  ctx: Context,
+): Promise<ResolvedImage> {
+  const reference = requireReference(name)
+  const local = policy === 'always' ? undefined : findLocal(name, reference, platform, engine)
+  if (local !== undefined) return describeLocal(local, formatReference(reference), engine)
+  if (policy === 'never') {
+    throw new BuildError('IMAGE_NOT_FOUND', `there is no image ${familiarReference(reference)} in the store`, {
+      hint: 'pull it, or build without --pull=never',
+    })
+  }
+  const { resolveImage } = await import('../registry/resolve.js')
+  const remote = await resolveImage(await engine.openRegistry(), reference, platform, readKnown(engine), ctx)
+  const stored = rememberImage(remote, engine)
+  return {
+    reference: formatReference(reference),
+    manifest: remote.descriptor.digest,
+    configDigest: stored.id,
+    config: remote.config,
+    platform: stored.platform,
+    diffIds: stored.diffIds,
+  }
+}
+
+/** By name for the platform asked for; by id, or the start of one, for whatever platform it has. */
+function findLocal(name: string, reference: Reference, platform: Platform, { store }: Engine): StoredImage | undefined {
+  const tag = store.images.tagOf(formatReference(reference))
+  const tagged = tag && store.images.get(tag.image)
+  if (tagged !== undefined) return platformMatches(tagged.platform, platform) ? tagged : undefined
+  return /^(sha256:)?[0-9a-f]{12,64}$/.test(name) ? store.images.find(name) : undefined
+}
+
+async function describeLocal(image: StoredImage, reference: string, engine: Engine): Promise<ResolvedImage> {
+  const manifest = image.manifests.at(-1)?.digest
+  return {
+    reference,
+    configDigest: image.id,
+    config: await readConfig(image.id, engine),
+    platform: image.platform,
+    diffIds: image.diffIds,
+    ...(manifest === undefined ? {} : { manifest }),
+  }
+}
+
+/** The config of an image in the store. */
+export async function readConfig(id: Digest, { store }: Pick<Engine, 'store'>): Promise<ImageConfig> {
+  const bytes = await store.blobs.read({ digest: id }, configLimitBytes)
+  try {
+    return JSON.parse(bytes.toString('utf8')) as ImageConfig
+  } catch (error) {
+    throw new BuildError('IMAGE_BAD_CONFIG', `the config ${id} is not JSON`, { cause: error })
+  }
+}
+
+/** Small blobs that are here: manifests and configs that need not be fetched again. */
+export function readKnown({
+  store,
+}: Engine): (blob: { readonly digest: Digest; readonly size?: number }) => Promise<Buffer | undefined> {
+  return async (blob) => (store.blobs.has(blob.digest) ? store.blobs.read(blob, configLimitBytes) : undefined)
+}
+
+/** Saves what a registry said of an image: manifest, config, where its layers are, and the name. */
+export function rememberImage(remote: RemoteImage, { store, settings }: Engine): StoredImage {
+  const { reference, manifest, config } = remote
+  const diffIds = config.rootfs.diff_ids.map((text) => {
+    const diffId = parseDiffId(text)
+    if (diffId === undefined)
+      throw new BuildError('IMAGE_BAD_CONFIG', `the config of ${familiarReference(reference)} has the DiffID "${text}"`)
+    return diffId
+  })
+  if (diffIds.length !== manifest.layers.length) {
+    throw new BuildError(
+      'IMAGE_BAD_CONFIG',
+      `${familiarReference(reference)} has ${manifest.layers.length} layers, its config says ${diffIds.length}`,
+    )
+  }
+  store.blobs.writeBytes(remote.rawManifest)
+  const id = store.blobs.writeBytes(remote.rawConfig)
+  const source = `${reference.registry}/${reference.repository}`
+  for (const [i, blob] of manifest.layers.entries()) {
+    const diffId = diffIds[i]
+    if (diffId !== undefined) store.layers.save({ diffId, size: blob.size, blobs: [blob], sources: [source] })
+  }
+  const stored: StoredImage = {
+    id,
+    platform: platformOfConfig(config),
+    diffIds,
+    storedAt: settings.now(),
+    manifests: [remote.descriptor],
+    ...(config.created === undefined ? {} : { created: config.created }),
+  }
+  store.images.save(stored)
+  const remoteDigest = (remote.indexDescriptor ?? remote.descriptor).digest
+  store.images.setTag({ reference: formatReference(reference), image: id, remoteDigest })
+  return stored
+}
+
+/** The platform that a config says it is for. */
+export function platformOfConfig(config: ImageConfig): Platform {
+  return {
+    os: config.os,
+    architecture: config.architecture,
+    ...(config.variant === undefined ? {} : { variant: config.variant }),
+    ...(config['os.version'] === undefined ? {} : { 'os.version': config['os.version'] }),
+  }
+}
+
+/** The image in the store that a command names. Throws IMAGE_NOT_FOUND. */
+export function requireImage(name: string, { store }: Engine): StoredImage {
+  const reference = parseReference(name)
+  const image = (isReference(reference) ? store.images.find(formatReference(reference)) : undefined) ?? store.images.find(name)
+  if (image !== undefined) return image
+  throw new BuildError('IMAGE_NOT_FOUND', `there is no image ${name} in the store`, {
+    hint: `"mille images" lists what is there; "mille pull ${name}" fetches one`,
+  })
+}

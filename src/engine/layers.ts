@@ -1,0 +1,143 @@
+/**
+ * Layers for steps and exports: which are here as files, and how those that are only known as blobs get here.
+ *
+ * Each missing layer goes its own way, download then unpacking in a thread, so that the first are unpacked while the last
+ * are still coming. A layer that several steps need at once is fetched once.
+ */
+import type { Context } from '../core/context.js'
+import { type Descriptor, layerCompression } from '../core/descriptor.js'
+import { type DiffID, type Digest, shortHex } from '../core/digest.js'
+import { StoreError } from '../core/errors.js'
+import type { AppliedLayer } from '../layer/apply.js'
+import type { ApplyLayerTask } from '../layer/tasks.js'
+import type { LayerFiles } from '../solver/ports.js'
+import type { LayerRecord } from '../store/types.js'
+import type { Engine } from './engine.js'
+
+/** Layers of one engine. */
+export interface EngineLayers extends LayerFiles {
+  /** Makes the bytes of one of a layer's blobs be here. */
+  bringBlob(record: LayerRecord, blob: Descriptor, progressId: string, ctx: Context): Promise<void>
+  /** The same as `bringHere` for commands that have no vertex. */
+  unpack(diffIds: readonly DiffID[], progressId: string, ctx: Context): Promise<void>
+}
+
+/** The layers of `engine`. */
+export function createLayers(engine: Engine): EngineLayers {
+  const { store } = engine
+  const unpacking = new Map<DiffID, Promise<void>>()
+  const fetching = new Map<Digest, Promise<void>>()
+
+  const bringBlob: EngineLayers['bringBlob'] = (record, blob, progressId, ctx) => {
+    if (store.blobs.has(blob.digest)) return Promise.resolve()
+    return shared(fetching, blob.digest, () => fetchFromSources(engine, record, blob, progressId, ctx))
+  }
+  const unpackOne = async (diffId: DiffID, progressId: string, ctx: Context): Promise<void> => {
+    const record = requireLayer(engine, diffId)
+    if (record.snapshot !== undefined) return
+    const blob = record.blobs.find(({ digest }) => store.blobs.has(digest)) ?? record.blobs[0]
+    if (blob === undefined) throw missingLayer(diffId)
+    await bringBlob(record, blob, progressId, ctx)
+    await unpackBlob(engine, record, blob, progressId, ctx)
+  }
+  const unpack: EngineLayers['unpack'] = async (diffIds, progressId, ctx) => {
+    const distinct = [...new Set(diffIds)]
+    const work = distinct.map((diffId) => shared(unpacking, diffId, () => unpackOne(diffId, progressId, ctx)))
+    await settled(work)
+  }
+  return {
+    bringBlob,
+    unpack,
+    contentIdOf: (diffId) => store.layers.find(diffId)?.contentId,
+    areHere: (diffIds) => diffIds.every((diffId) => store.layers.find(diffId)?.snapshot !== undefined),
+    bringHere: (diffIds, vertex, ctx) => unpack(diffIds, vertex.id, ctx),
+  }
+}
+
+/** Work by key, once while it runs. */
+function shared<Key>(running: Map<Key, Promise<void>>, key: Key, start: () => Promise<void>): Promise<void> {
+  const known = running.get(key)
+  if (known !== undefined) return known
+  const work = start().finally(() => running.delete(key))
+  running.set(key, work)
+  return work
+}
+
+/** Waits for all, so that nothing runs on when this rejects with the first error. */
+async function settled(work: readonly Promise<void>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(work)
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
+}
+
+/** What is known of a layer. Throws STORE_SNAPSHOT_MISSING. */
+export function requireLayer({ store }: Pick<Engine, 'store'>, diffId: DiffID): LayerRecord {
+  const record = store.layers.find(diffId)
+  if (record === undefined) throw missingLayer(diffId)
+  return record
+}
+
+function missingLayer(diffId: DiffID): StoreError {
+  return new StoreError('STORE_SNAPSHOT_MISSING', `layer ${diffId} is not in the store any more`, {
+    hint: 'build or pull the image again',
+  })
+}
+
+async function unpackBlob(
+  { store, pool, settings }: Engine,
+  record: LayerRecord,
+  blob: Descriptor,
+  progressId: string,
+  ctx: Context,
+): Promise<void> {
+  const item = `extract ${shortHex(blob.digest)}`
+  const report = (current: number, done: boolean): void =>
+    ctx.emit({ type: 'progress', id: progressId, item, current, total: blob.size, done, atMs: settings.now() })
+  report(0, false)
+  await using active = await store.snapshots.prepare()
+  const task: ApplyLayerTask = {
+    path: store.blobs.pathOf(blob.digest),
+    compression: layerCompression(blob.mediaType) ?? 'detect',
+    target: active.upper,
+    digest: blob.digest,
+    diffId: record.diffId,
+  }
+  const applied = await pool.run<AppliedLayer>('applyLayerTask', task, ctx.signal)
+  const snapshot = await active.commit(applied.entries)
+  store.layers.save({ ...record, snapshot, size: applied.size })
+  report(blob.size, true)
+}
+
+/** Asks one repository after the other; the error is that of the last. */
+async function fetchFromSources(
+  engine: Engine,
+  record: LayerRecord,
+  blob: Descriptor,
+  progressId: string,
+  ctx: Context,
+): Promise<void> {
+  const { fetchBlob } = await import('../registry/pull.js')
+  const client = await engine.openRegistry()
+  let last: unknown = missingLayer(record.diffId)
+  for (const source of record.sources) {
+    const slash = source.indexOf('/')
+    const place = { registry: source.slice(0, slash), repository: source.slice(slash + 1) }
+    try {
+      await client.transfer(() =>
+        fetchBlob(
+          client,
+          place,
+          blob,
+          (bytes, wanted, signal) => engine.store.blobs.write(bytes, wanted, signal),
+          progressId,
+          ctx,
+        ),
+      )
+      return
+    } catch (error) {
+      ctx.signal.throwIfAborted()
+      last = error
+    }
+  }
+  throw last
+}

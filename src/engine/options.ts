@@ -1,0 +1,163 @@
+/**
+ * Options and results of the library. What is left out gets the default that its line names; the defaults are filled in
+ * once, by `engineDefaults` and `build`.
+ */
+import type { ResourceLimits } from '../../sandbox/plan.js'
+import type { BuildEvent } from '../core/context.js'
+import type { Descriptor } from '../core/descriptor.js'
+import type { Diagnostic } from '../core/diagnostic.js'
+import type { Digest } from '../core/digest.js'
+import { type Platform, platformOf } from '../core/platform.js'
+
+/** What every operation needs: where the store is, who is asked for what, and who listens. */
+export interface EngineOptions {
+  /** The store's directory; `/var/lib/mille`. */
+  readonly root?: string | undefined
+  /** An OCI runtime by name or path; the first that works. */
+  readonly runtime?: string | undefined
+  /** Where what lives as long as the process is kept; `/run/mille`. */
+  readonly stateDirectory?: string | undefined
+  /** Variables in which credentials, proxies and certificates are looked for; none. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined
+  /** The home directory for `~/.docker`, where `env` has no HOME; `/root`. */
+  readonly home?: string | undefined
+  /** Hosts that may be spoken to over http; none but loopback addresses. */
+  readonly insecureRegistries?: readonly string[] | undefined
+  /** Times as ms since 1970; `Date.now`. */
+  readonly now?: (() => number) | undefined
+  /** Stops the work; the promise then rejects with a CancelledError. */
+  readonly signal?: AbortSignal | undefined
+  /** Told of everything that happens; nobody. */
+  readonly onEvent?: ((event: BuildEvent) => void) | undefined
+}
+
+/** The same with every default. */
+export interface EngineSettings {
+  readonly root: string
+  readonly runtime: string | undefined
+  readonly stateDirectory: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly home: string
+  readonly insecureRegistries: readonly string[]
+  readonly now: () => number
+  readonly signal: AbortSignal
+  readonly onEvent: (event: BuildEvent) => void
+  readonly hostPlatform: Platform
+}
+
+/** Fills in the defaults. */
+export function engineDefaults(options: EngineOptions): EngineSettings {
+  return {
+    root: options.root ?? '/var/lib/mille',
+    runtime: options.runtime,
+    stateDirectory: options.stateDirectory ?? '/run/mille',
+    env: options.env ?? {},
+    home: options.home ?? '/root',
+    insecureRegistries: options.insecureRegistries ?? [],
+    now: options.now ?? Date.now,
+    signal: options.signal ?? new AbortController().signal,
+    onEvent: options.onEvent ?? (() => undefined),
+    hostPlatform: platformOf(process.platform, process.arch),
+  }
+}
+
+/** A secret's value, or the file that has it. */
+export type SecretSource = { readonly file: string } | { readonly value: string | Uint8Array }
+
+/** The Dockerfile: a path, or a text with the name that messages give it. */
+export type DockerfileSource = { readonly path: string } | { readonly name: string; readonly text: string }
+
+/** When a base image that is here already is asked for at the registry. */
+export type PullPolicy = 'missing' | 'always' | 'never'
+
+/** How layers are compressed in what is exported. */
+export interface CompressionOptions {
+  /** `gzip`. */
+  readonly compression?: 'none' | 'gzip' | undefined
+  /** Compress layers anew that are known with another compression; false. */
+  readonly forceCompression?: boolean | undefined
+}
+
+/** Where an image goes, besides or instead of the store. */
+export type BuildOutput =
+  /** Into the store, with `tags` and those of `names`; pushed when `push` is set. */
+  | ({
+      readonly type: 'image'
+      readonly names?: readonly string[] | undefined
+      readonly push?: boolean | undefined
+      /** Push manifests in OCI's media types; true. */
+      readonly ociMediaTypes?: boolean | undefined
+      readonly annotations?: Readonly<Record<string, string>> | undefined
+    } & CompressionOptions)
+  /** An OCI layout or a docker archive: a tar at `dest`, to `stream`, or with `tar: false` a directory. */
+  | ({
+      readonly type: 'oci' | 'docker'
+      readonly dest: string | { readonly stream: NodeJS.WritableStream }
+      readonly tar?: boolean | undefined
+      readonly names?: readonly string[] | undefined
+      readonly annotations?: Readonly<Record<string, string>> | undefined
+    } & CompressionOptions)
+  /** The root filesystem as files in a directory. */
+  | { readonly type: 'local'; readonly dest: string }
+  /** The root filesystem as a tar. */
+  | { readonly type: 'tar'; readonly dest: string | { readonly stream: NodeJS.WritableStream } }
+
+/** What to build and how. */
+export interface BuildOptions extends EngineOptions {
+  /** The directory of the context. */
+  readonly context: string
+  /** `Dockerfile` in the context, then `dockerfile`. */
+  readonly dockerfile?: DockerfileSource | undefined
+  /** More contexts by name: a directory, or `docker-image://NAME`. */
+  readonly buildContexts?: Readonly<Record<string, string>> | undefined
+  readonly tags?: readonly string[] | undefined
+  readonly buildArgs?: Readonly<Record<string, string>> | undefined
+  readonly labels?: Readonly<Record<string, string>> | undefined
+  /** The last stage. */
+  readonly target?: string | undefined
+  /** This machine's. */
+  readonly platform?: Platform | undefined
+  /** Run everything, or all steps of these stages, again; false. */
+  readonly noCache?: boolean | readonly string[] | undefined
+  /** `missing`. */
+  readonly pull?: PullPolicy | undefined
+  /** The network of RUN; `default`. */
+  readonly network?: 'default' | 'host' | 'none' | undefined
+  /** More lines of /etc/hosts in RUN. */
+  readonly addHosts?: readonly { readonly name: string; readonly address: string }[] | undefined
+  readonly secrets?: Readonly<Record<string, SecretSource>> | undefined
+  /** `NAME=value` of proxies for RUN; outside keys and history. */
+  readonly proxyEnv?: readonly string[] | undefined
+  readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined
+  readonly shmSizeBytes?: number | undefined
+  readonly limits?: ResourceLimits | undefined
+  /** How many steps run at once; the number of cores. */
+  readonly jobs?: number | undefined
+  /** Seconds since 1970 that no time in the image is later than. */
+  readonly sourceDateEpoch?: number | undefined
+  /** One `image` output. */
+  readonly outputs?: readonly BuildOutput[] | undefined
+  /** Push the `image` output to its names; false. */
+  readonly push?: boolean | undefined
+}
+
+/** One step of a build, as it ended. */
+export interface BuiltStep {
+  readonly name: string
+  readonly cached: boolean
+  readonly key: Digest
+}
+
+/** What a build made. */
+export interface BuildResult {
+  /** The digest of the config: docker's image id. */
+  readonly imageId: Digest
+  /** The manifest, where an output needed one; the last pushed one if any was. */
+  readonly manifest: Descriptor | undefined
+  /** The names that the image has in the store, in full. */
+  readonly names: readonly string[]
+  readonly steps: readonly BuiltStep[]
+  readonly warnings: readonly Diagnostic[]
+  /** For `--metadata-file`: buildx's keys. */
+  readonly metadata: Readonly<Record<string, unknown>>
+}

@@ -1,0 +1,85 @@
+/** Pushes an image: layers go up while others are still being compressed, then config and manifest. */
+import { Readable } from 'node:stream'
+import type { Descriptor } from '../core/descriptor.js'
+import type { Reference } from '../core/reference.js'
+import type { AssembledImage } from '../exporter/assemble.js'
+import { type BlobChoice, provideBlob } from '../exporter/blobs.js'
+import { type DescribedImage, describeImage, type ManifestFormat } from '../exporter/manifest.js'
+import { pushImage } from '../registry/push.js'
+import type { Engine } from './engine.js'
+import type { EngineLayers } from './layers.js'
+import { blobPorts } from './outputs.js'
+
+/** An image and where it goes. */
+export interface PushWork {
+  readonly image: AssembledImage
+  readonly names: readonly Reference[]
+  readonly choice: BlobChoice
+  readonly format: ManifestFormat
+  readonly annotations: Readonly<Record<string, string>>
+  readonly progressId: string
+}
+
+/** Pushes to every name; names in one repository share the transfer. */
+export async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLayers): Promise<DescribedImage> {
+  const { image, choice, format, annotations, progressId } = work
+  const { ctx } = engine
+  const client = await engine.openRegistry()
+  const ports = blobPorts(engine, layers)
+  const made = image.config.rootfs.diff_ids.map((diffId) => provideBlob(diffId, choice, ports, progressId, ctx))
+  // Each is awaited below; until then a rejection must not end the process.
+  for (const blob of made) blob.catch(() => undefined)
+  const describe = async (): Promise<DescribedImage> => describeImage(image, await Promise.all(made), format, annotations)
+  for (const { target, moreTags } of byRepository(work.names)) {
+    const blobs = [...made, config(image, format)]
+    const manifest = async (): Promise<{ mediaType: string; bytes: Buffer }> => {
+      const { descriptor, rawManifest } = await describe()
+      return { mediaType: descriptor.mediaType, bytes: Buffer.from(rawManifest) }
+    }
+    await pushImage(client, { target, moreTags, blobs, manifest, progressId }, pushPorts(image, engine, layers, progressId), ctx)
+    rememberSources(image, target, engine)
+  }
+  return describe()
+}
+
+function config(image: AssembledImage, format: ManifestFormat): Descriptor {
+  return describeImage(image, [], format).manifest.config
+}
+
+function byRepository(names: readonly Reference[]): { readonly target: Reference; readonly moreTags: readonly string[] }[] {
+  const groups = new Map<string, Reference[]>()
+  for (const name of names) {
+    const key = `${name.registry}/${name.repository}`
+    groups.set(key, [...(groups.get(key) ?? []), name])
+  }
+  return [...groups.values()].flatMap(([target, ...more]) =>
+    target === undefined ? [] : [{ target, moreTags: more.flatMap(({ tag }) => tag ?? []) }],
+  )
+}
+
+type PushPorts = Parameters<typeof pushImage>[2]
+
+function pushPorts(image: AssembledImage, engine: Engine, layers: EngineLayers, progressId: string): PushPorts {
+  const { store, ctx } = engine
+  const records = image.config.rootfs.diff_ids.flatMap((diffId) => store.layers.find(diffId) ?? [])
+  const recordOf = (blob: Descriptor): (typeof records)[number] | undefined =>
+    records.find(({ diffId }) => store.layers.find(diffId)?.blobs.some(({ digest }) => digest === blob.digest))
+  return {
+    mountSources: (blob) => recordOf(blob)?.sources ?? [],
+    async openBlob(blob) {
+      if (blob.digest === image.id) return Readable.from([Buffer.from(image.rawConfig)])
+      const record = recordOf(blob)
+      if (record !== undefined) await layers.bringBlob(record, blob, progressId, ctx)
+      return store.blobs.open(blob)
+    },
+  }
+}
+
+/** What was pushed can be fetched again, and mounted into other repositories of that registry. */
+function rememberSources(image: AssembledImage, { registry, repository }: Reference, { store }: Engine): void {
+  const source = `${registry}/${repository}`
+  for (const diffId of new Set(image.config.rootfs.diff_ids)) {
+    const record = store.layers.find(diffId)
+    if (record !== undefined && !record.sources.includes(source)) store.layers.save({ ...record, sources: [source] })
+  }
+}

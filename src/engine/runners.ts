@@ -1,0 +1,134 @@
+/** Plugs the ops, the store and the sandbox into the ports of the solver. */
+import { mkdirSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import type { CanonicalValue } from '../core/canonical.js'
+import { SolveError, systemCode } from '../core/errors.js'
+import type { GitOp, HttpOp, Op } from '../graph/op.js'
+import { layerStack } from '../layer/stack.js'
+import { commitLayer } from '../ops/commit.js'
+import { createContextRunner } from '../ops/context.js'
+import { createCopyRunner } from '../ops/copy.js'
+import { createExecRunner } from '../ops/exec.js'
+import type { FindSecret } from '../ops/exec-mounts.js'
+import { createImageRunner } from '../ops/image.js'
+import { createInlineRunner } from '../ops/inline.js'
+import type { LayerPort } from '../ops/layer-port.js'
+import { createMkdirRunner } from '../ops/mkdir.js'
+import { layerDirectories } from '../ops/stack.js'
+import type { CacheRecords, OpRunner, OpRunners, SolverPorts } from '../solver/ports.js'
+import type { Store } from '../store/types.js'
+import { type Engine, once } from './engine.js'
+import type { EngineLayers } from './layers.js'
+import type { BuildOptions, SecretSource } from './options.js'
+
+/** The world of one build. */
+export function createPorts(
+  engine: Engine,
+  layers: EngineLayers,
+  directories: Readonly<Record<string, string>>,
+  options: BuildOptions,
+): SolverPorts {
+  return { records: createRecords(engine.store), layers, runners: createRunners(engine, layers, directories, options) }
+}
+
+/** Records whose layers are all there; what an earlier format left out is a miss. */
+function createRecords(store: Store): CacheRecords {
+  return {
+    find(key) {
+      const record = store.records.find(key)
+      if (record === undefined || record.layerTimes?.length !== record.layers.length) return undefined
+      return store.layers.arePresent(record.layers) ? record : undefined
+    },
+    save: (record) => store.records.save(record),
+  }
+}
+
+function createRunners(
+  engine: Engine,
+  layers: EngineLayers,
+  directories: Readonly<Record<string, string>>,
+  options: BuildOptions,
+): OpRunners {
+  const { store, pool, settings } = engine
+  const layerPort = createLayerPort(engine, layers)
+  const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
+  return {
+    image: createImageRunner(layers),
+    context: createContextRunner({
+      directories: new Map(Object.entries(directories)),
+      memoDirectory: store.directory('memo'),
+      pool,
+      nowMs: settings.now,
+    }),
+    copy,
+    exec: createExecRunner({
+      store,
+      pool,
+      copyRunner: copy,
+      findSecret: secretFinder(options.secrets ?? {}),
+      openSandbox: engine.openSandbox,
+      settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },
+      now: settings.now,
+    }),
+    mkdir: createMkdirRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now }),
+    inline: createInlineRunner({ scratch: () => makeScratch(store), nowMs: settings.now }),
+    http: lazyRunner<HttpOp>(async () => {
+      const { createHttpRunner } = await import('../ops/http.js')
+      return createHttpRunner({
+        blobs: store.blobs,
+        memoDirectory: store.directory('memo'),
+        env: settings.env,
+        nowMs: settings.now,
+      })
+    }),
+    git: lazyRunner<GitOp>(async () => {
+      const { createGitRunner } = await import('../ops/git.js')
+      return createGitRunner({ scratch: () => makeScratch(store), env: settings.env })
+    }),
+  }
+}
+
+/** How ops that write a layer without a sandbox reach the store. */
+function createLayerPort({ store, pool }: Engine, layers: EngineLayers): LayerPort {
+  return {
+    async directoriesOf(diffIds, ctx) {
+      if (!layers.areHere(diffIds)) await layers.unpack(diffIds, 'layers', ctx)
+      return layerDirectories(store, diffIds)
+    },
+    begin: () => store.snapshots.prepare(),
+    finish: (layer, knownContent, ctx) => commitLayer(layer, knownContent, { store, pool }, ctx),
+  }
+}
+
+/** A new empty directory that is removed with this process. */
+function makeScratch(store: Store): string {
+  const path = store.blobs.temporaryPath()
+  mkdirSync(path)
+  return path
+}
+
+/** Loads a runner with its first use: downloads and git are rare, and what they need is large. */
+function lazyRunner<O extends Op>(load: () => Promise<OpRunner<O>>): OpRunner<O> {
+  const loaded = once(load)
+  return {
+    async key(op, inputs, vertex, ctx) {
+      const parts = await (await loaded()).key?.(op, inputs, vertex, ctx)
+      return parts ?? { fields: op as unknown as CanonicalValue, components: {}, coveredInputs: [] }
+    },
+    run: async (op, inputs, vertex, ctx) => (await loaded()).run(op, inputs, vertex, ctx),
+  }
+}
+
+function secretFinder(secrets: Readonly<Record<string, SecretSource>>): FindSecret {
+  return async (id) => {
+    const source = Object.hasOwn(secrets, id) ? secrets[id] : undefined
+    if (source === undefined) return undefined
+    if ('value' in source) return Buffer.from(source.value)
+    try {
+      return await readFile(source.file)
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'EACCES') throw error
+      throw new SolveError('SOLVE_SECRET_MISSING', `secret "${id}" cannot be read from ${source.file}`, { cause: error })
+    }
+  }
+}

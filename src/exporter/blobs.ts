@@ -1,0 +1,90 @@
+/**
+ * The blobs of an image's layers: those that are known are used, the others are made of the layers' files.
+ *
+ * A blob that was made is remembered in the layer's record, so that the next export or push only copies. A pulled layer keeps
+ * its blob, whatever its compression, unless `force` is set.
+ */
+import type { Context } from '../core/context.js'
+import { type Compression, type Descriptor, layerCompression, mediaTypes } from '../core/descriptor.js'
+import { type DiffID, shortHex } from '../core/digest.js'
+import { StoreError } from '../core/errors.js'
+import type { WorkerPool } from '../io/pool.js'
+import type { CompressedLayer, CompressLayerTask } from '../layer/tasks.js'
+import type { LayerRecord, Store } from '../store/types.js'
+
+/** Which blobs are wanted. */
+export interface BlobChoice {
+  readonly compression: Compression
+  /** Only this compression will do. */
+  readonly force: boolean
+}
+
+/** What making blobs needs. */
+export interface BlobPorts {
+  readonly store: Store
+  readonly pool: WorkerPool
+  /** Makes the files of layers be here. */
+  readonly unpack: (diffIds: readonly DiffID[], progressId: string, ctx: Context) => Promise<void>
+  readonly now: () => number
+}
+
+/** A blob for one layer. Its bytes are here, or (for a layer that was never needed here) at one of the layer's sources. */
+export async function provideBlob(
+  diffId: DiffID,
+  choice: BlobChoice,
+  ports: BlobPorts,
+  progressId: string,
+  ctx: Context,
+): Promise<Descriptor> {
+  const record = recordOf(diffId, ports)
+  return knownBlob(record, choice, ports) ?? (await makeBlob(diffId, choice, ports, progressId, ctx))
+}
+
+function recordOf(diffId: DiffID, { store }: BlobPorts): LayerRecord {
+  const record = store.layers.find(diffId)
+  if (record !== undefined) return record
+  throw new StoreError('STORE_SNAPSHOT_MISSING', `layer ${diffId} is not in the store any more`, {
+    hint: 'build or pull the image again',
+  })
+}
+
+/** The compression that was asked for before others, what is here before what would have to be fetched. */
+function knownBlob(record: LayerRecord, choice: BlobChoice, { store }: BlobPorts): Descriptor | undefined {
+  const usable = record.blobs.filter(
+    (blob) => store.blobs.has(blob.digest) || (record.sources.length > 0 && record.snapshot === undefined),
+  )
+  const wanted = usable.filter((blob) => layerCompression(blob.mediaType) === choice.compression)
+  const candidates = choice.force ? wanted : [...wanted, ...usable]
+  return candidates.find((blob) => store.blobs.has(blob.digest)) ?? candidates[0]
+}
+
+async function makeBlob(
+  diffId: DiffID,
+  { compression }: BlobChoice,
+  ports: BlobPorts,
+  progressId: string,
+  ctx: Context,
+): Promise<Descriptor> {
+  const { store, pool } = ports
+  await ports.unpack([diffId], progressId, ctx)
+  const { snapshot } = recordOf(diffId, ports)
+  if (snapshot === undefined) throw new Error(`layer ${diffId} was unpacked and has no files`)
+  const item = `compress ${shortHex(diffId)}`
+  const report = (current: number, done: boolean): void =>
+    ctx.emit({ type: 'progress', id: progressId, item, current, done, atMs: ports.now() })
+  report(0, false)
+  const output = store.blobs.temporaryPath()
+  const task: CompressLayerTask = { upper: store.snapshots.pathOf(snapshot), compression, output, diffId }
+  const made = await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
+  store.blobs.adopt(output, made.digest)
+  const blob: Descriptor = { mediaType: layerMediaTypes[compression], digest: made.digest, size: made.size }
+  store.layers.save({ ...recordOf(diffId, ports), blobs: [blob] })
+  report(made.size, true)
+  return blob
+}
+
+const layerMediaTypes: Readonly<Record<Compression, string>> = {
+  none: mediaTypes.ociLayer,
+  gzip: mediaTypes.ociLayerGzip,
+  zstd: mediaTypes.ociLayerZstd,
+}

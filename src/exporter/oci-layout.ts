@@ -1,0 +1,87 @@
+/**
+ * Writes an image as an OCI image layout (image-spec, image-layout.md), into a directory or a tar.
+ *
+ * The same files with a `manifest.json` are a docker archive (docker-archive.ts). A layout that is there already keeps its
+ * other images; an image of the same name is replaced in its index.
+ */
+import { type Descriptor, type Index, mediaTypes } from '../core/descriptor.js'
+import { BuildError } from '../core/errors.js'
+import type { Store } from '../store/types.js'
+import type { AssembledImage } from './assemble.js'
+import type { DescribedImage } from './manifest.js'
+import { type Sink, textFile } from './sink.js'
+
+/** The annotation with the tag of an image in a layout. */
+export const refNameAnnotation = 'org.opencontainers.image.ref.name'
+/** The annotation in which containerd and docker look for the name in full. */
+export const imageNameAnnotation = 'io.containerd.image.name'
+
+/** What an image is called in a layout. */
+export interface LayoutName {
+  /** In full: `docker.io/library/app:1.2`. */
+  readonly full: string
+  /** `1.2`. */
+  readonly tag: string
+}
+
+/** Writes the blobs, the index and `oci-layout`. All blobs of the manifest must be in the store. */
+export async function writeLayout(
+  image: AssembledImage,
+  described: DescribedImage,
+  names: readonly LayoutName[],
+  sink: Sink,
+  store: Store,
+  signal: AbortSignal,
+): Promise<void> {
+  const { manifest, rawManifest, descriptor } = described
+  const written = new Set<string>()
+  for (const layer of manifest.layers) {
+    if (written.has(layer.digest)) continue
+    written.add(layer.digest)
+    await sink.file({ path: blobPath(layer), size: layer.size, open: () => store.blobs.open(layer) }, signal)
+  }
+  await sink.file(textFile(blobPath(manifest.config), image.rawConfig), signal)
+  await sink.file(textFile(blobPath(descriptor), rawManifest), signal)
+  await sink.file(textFile('oci-layout', '{"imageLayoutVersion":"1.0.0"}'), signal)
+  await sink.file(textFile('index.json', JSON.stringify(addToIndex(readIndex(sink), descriptor, names))), signal)
+}
+
+/** The path of a blob in a layout. */
+export function blobPath({ digest }: { readonly digest: string }): string {
+  const [algorithm = '', hex = ''] = digest.split(':')
+  return `blobs/${algorithm}/${hex}`
+}
+
+function readIndex(sink: Sink): Index | undefined {
+  const text = sink.existing('index.json')
+  if (text === undefined) return undefined
+  try {
+    const index: unknown = JSON.parse(text)
+    if (isIndex(index)) return index
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+  }
+  throw new BuildError('EXPORT_FAILED', 'the index.json at the destination is no OCI image index', {
+    hint: 'name an empty directory, or remove what is there',
+  })
+}
+
+function isIndex(value: unknown): value is Index {
+  return typeof value === 'object' && value !== null && 'manifests' in value && Array.isArray(value.manifests)
+}
+
+function addToIndex(index: Index | undefined, descriptor: Descriptor, names: readonly LayoutName[]): Index {
+  const tags = new Set(names.map(({ tag }) => tag))
+  const kept = (index?.manifests ?? []).filter(({ digest, annotations }) => {
+    const tag = annotations?.[refNameAnnotation]
+    return tag === undefined ? digest !== descriptor.digest : !tags.has(tag)
+  })
+  const added =
+    names.length === 0
+      ? [descriptor]
+      : names.map(({ full, tag }) => ({
+          ...descriptor,
+          annotations: { [imageNameAnnotation]: full, [refNameAnnotation]: tag },
+        }))
+  return { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [...kept, ...added] }
+}

@@ -1,0 +1,26 @@
+/** The public API of the library. */
+export { build } from './build.js'
+export type { BuildEvent } from './core/context.js'
+export type { Diagnostic } from './core/diagnostic.js'
+export {
+  BuildError,
+  CancelledError,
+  DockerfileError,
+  type ErrorCode,
+  RegistryError,
+  SandboxError,
+  SolveError,
+  StoreError,
+} from './core/errors.js'
+export { type ImportOptions, importImage } from './engine/import.js'
+export type {
+  BuildOptions,
+  BuildOutput,
+  BuildResult,
+  BuiltStep,
+  CompressionOptions,
+  DockerfileSource,
+  EngineOptions,
+  PullPolicy,
+  SecretSource,
+} from './engine/options.js'

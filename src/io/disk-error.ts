@@ -1,0 +1,31 @@
+/** What a full, read-only or closed disk means to the user. */
+import { StoreError, systemCode } from '../core/errors.js'
+
+/**
+ * The error to throw in place of `error`: a StoreError for no space and no permission at `path`, else `error` itself.
+ *
+ * @param bytes how many were to be written, where that is known
+ */
+export function asStoreError(error: unknown, path: string, bytes?: number): unknown {
+  switch (systemCode(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT': {
+      const what = bytes === undefined ? 'no space left' : `no space left for ${bytes.toLocaleString('en')} bytes`
+      return new StoreError('STORE_NO_SPACE', `${what} at ${path}`, {
+        path,
+        cause: error,
+        hint: 'free some space, run "mille prune", or set MILLE_ROOT to a larger disk',
+      })
+    }
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new StoreError('STORE_NO_PERMISSION', `no permission to write ${path}`, {
+        path,
+        cause: error,
+        hint: 'run as the owner of the store, or set MILLE_ROOT to a directory that is yours',
+      })
+    default:
+      return error
+  }
+}

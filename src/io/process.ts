@@ -1,0 +1,76 @@
+/**
+ * Runs a small program to its end and collects what it prints: credential helpers and the like.
+ *
+ * Not for the steps of a build (that is `sandbox/`): no shell, output held in memory and limited.
+ */
+import { spawn } from 'node:child_process'
+
+/** How a program ended. `exitCode` is 128 + n when signal n killed it. */
+export interface ProcessResult {
+  readonly exitCode: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** What `runProcess` gives to the program, and when it loses patience. */
+export interface ProcessOptions {
+  /** Written to its standard input, which is then closed. */
+  readonly input: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+}
+
+const outputLimitBytes = 1024 * 1024
+
+/** The numbers of the signals that end a program from outside; others count as 0. */
+const signalNumbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGSEGV: 11, SIGTERM: 15 }
+
+/**
+ * Runs `file` (looked up in the `PATH` of `env`) with `args`. Rejects with the system error (`ENOENT`) when it cannot be started, with the
+ * signal's reason when stopped, with an `Error` when it takes or prints too much.
+ */
+export function runProcess(file: string, args: readonly string[], options: ProcessOptions): Promise<ProcessResult> {
+  options.signal.throwIfAborted()
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { env: options.env as NodeJS.ProcessEnv, stdio: ['pipe', 'pipe', 'pipe'] })
+    const output = { stdout: [] as Buffer[], stderr: [] as Buffer[], size: 0 }
+    let failure: unknown
+    const stop = (reason: unknown): void => {
+      failure ??= reason
+      child.kill('SIGKILL')
+    }
+    const onAbort = (): void => stop(options.signal.reason)
+    options.signal.addEventListener('abort', onAbort, { once: true })
+    const timer = setTimeout(
+      () => stop(new Error(`${file} was not done within ${options.timeoutMs / 1000} s`)),
+      options.timeoutMs,
+    )
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].on('data', (chunk: Buffer) => {
+        output.size += chunk.length
+        if (output.size > outputLimitBytes) stop(new Error(`${file} printed more than ${outputLimitBytes} bytes`))
+        else output[name].push(chunk)
+      })
+    }
+    // A program that ends without reading its input is no failure of ours: its exit code tells.
+    child.stdin.on('error', () => undefined)
+    child.stdin.end(options.input)
+    child.on('error', (error) => {
+      failure ??= error
+      if (child.pid === undefined) finish(null, null)
+    })
+    child.on('close', finish)
+    function finish(code: number | null, signal: NodeJS.Signals | null): void {
+      clearTimeout(timer)
+      options.signal.removeEventListener('abort', onAbort)
+      if (failure !== undefined) reject(failure)
+      else
+        resolve({
+          exitCode: code ?? 128 + (signalNumbers[signal ?? ''] ?? 0),
+          stdout: Buffer.concat(output.stdout).toString(),
+          stderr: Buffer.concat(output.stderr).toString(),
+        })
+    }
+  })
+}

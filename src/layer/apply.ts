@@ -1,0 +1,352 @@
+/**
+ * Unpacks a layer tar into a snapshot directory in overlay form.
+ *
+ * For a worker: file calls are synchronous, with as few per file as can be, while decompression runs in the thread pool.
+ * The tar may be hostile: names are resolved in `layer-root.ts`, files are made anew and never opened through a link,
+ * sizes are bounded. Spec: OCI image-spec, layer.md, "Applying Changesets".
+ */
+import { createHash } from 'node:crypto'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  ftruncateSync,
+  futimesSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  type Stats,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs'
+import { type DiffID, diffIdFromHex } from '../core/digest.js'
+import { BuildError, systemCode } from '../core/errors.js'
+import { fsPath } from '../core/path-bytes.js'
+import { asStoreError } from '../io/disk-error.js'
+import { deviceNumber, makeNode, setXattr } from '../io/sys.js'
+import { LayerRoot, nameParts } from './layer-root.js'
+import { SnapshotList } from './snapshot-list.js'
+import { type TarEntry, TarReader, type TarVisitor } from './tar-reader.js'
+import { isLayerXattr, isWhiteout, opaqueName, setOpaque, whiteoutMetaPrefix, whiteoutPrefix } from './whiteout.js'
+
+/** How a layer is unpacked. */
+export interface ApplyOptions {
+  /** The most bytes the tar may have: a bound for archives that unpack without end. Default 1 TiB. */
+  readonly limitBytes?: number
+  /** Where overlay looks for opaque directories: `user` for mounts with `userxattr`. Default `trusted`. */
+  readonly overlayXattr?: 'trusted' | 'user'
+  /** `image`: `.wh.` names are deletions. `plain`: they are files like any other (rootfs archives). Default `image`. */
+  readonly form?: 'image' | 'plain'
+}
+
+/** What came out of a tar. */
+export interface AppliedLayer {
+  /** sha256 of all bytes of the tar. */
+  readonly diffId: DiffID
+  /** Bytes of the files. */
+  readonly size: number
+  /** Bytes of the tar. */
+  readonly tarSize: number
+  /** For `ActiveSnapshot.commit`. */
+  readonly entries: string
+}
+
+const defaultLimit = 2 ** 40
+
+/**
+ * Unpacks an uncompressed layer tar into `target`, an existing directory that nobody else writes to.
+ *
+ * @throws BuildError LAYER_TRUNCATED, LAYER_BAD_TAR, LAYER_ESCAPES_ROOT, LAYER_UNSUPPORTED; and system errors as they are
+ */
+export async function applyLayer(
+  tar: AsyncIterable<Uint8Array>,
+  target: string,
+  options: ApplyOptions,
+  signal: AbortSignal,
+): Promise<AppliedLayer> {
+  const unpacker = new Unpacker(target, options)
+  try {
+    for await (const chunk of tar) {
+      signal.throwIfAborted()
+      unpacker.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+    }
+    return unpacker.finish()
+  } catch (error) {
+    throw asStoreError(error, target)
+  } finally {
+    unpacker.close()
+  }
+}
+
+const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+/** Pieces of files that are looked at for being all zeros, which then become holes. */
+const holeSize = 64 << 10
+const zeros = Buffer.alloc(holeSize)
+
+/** Takes a tar in chunks and writes its files. `close` must be called at the end, whatever happened. */
+class Unpacker implements TarVisitor {
+  readonly #root: LayerRoot
+  readonly #target: string
+  readonly #options: ApplyOptions
+  readonly #reader = new TarReader(this)
+  readonly #hash = createHash('sha256')
+  readonly #list = new SnapshotList()
+  /** Directory → mtime in seconds, set at the very end: making files in it changes it. */
+  readonly #times = new Map<string, number>()
+  /** Bits that new files do not get by themselves. */
+  readonly #mask = process.umask()
+  #file: { readonly fd: number; readonly hostPath: string; readonly entry: TarEntry; written: number } | undefined
+  #tarSize = 0
+
+  constructor(target: string, options: ApplyOptions) {
+    this.#target = target
+    this.#options = options
+    this.#root = new LayerRoot(target, (hostPath, path) => {
+      if (this.#mask !== 0) chmodSync(fsPath(hostPath), 0o755)
+      this.#times.set(hostPath, 0)
+      this.#list.add('directory', path, 0)
+    })
+  }
+
+  push(chunk: Buffer): void {
+    this.#tarSize += chunk.length
+    const limit = this.#options.limitBytes ?? defaultLimit
+    if (this.#tarSize > limit) {
+      throw new BuildError('LAYER_BAD_TAR', `the archive unpacks to more than ${limit.toLocaleString('en')} bytes`)
+    }
+    this.#hash.update(chunk)
+    this.#reader.push(chunk)
+  }
+
+  finish(): AppliedLayer {
+    this.#reader.finish()
+    for (const [hostPath, mtime] of this.#times) utimesSync(fsPath(hostPath), timeOf(mtime), timeOf(mtime))
+    const { size, entries } = this.#list.finish()
+    return { diffId: diffIdFromHex(this.#hash.digest('hex')), size, tarSize: this.#tarSize, entries }
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file.fd)
+    this.#file = undefined
+  }
+
+  entry(entry: TarEntry): void {
+    const parts = nameParts(entry.path)
+    const name = parts.pop()
+    const isImage = this.#options.form !== 'plain'
+    try {
+      if (name === undefined) this.#applyRoot(entry)
+      else if (isImage && name.startsWith(whiteoutPrefix)) this.#applyDeletion(entry, parts, name)
+      else this.#apply(entry, this.#root.directory(parts, entry.path), name)
+    } catch (error) {
+      throw explain(error, entry)
+    }
+  }
+
+  #apply(entry: TarEntry, parent: string, name: string): void {
+    const hostPath = `${parent}/${name}`
+    const path = hostPath.slice(this.#target.length + 1)
+    this.#make(entry, hostPath, path)
+    this.#list.add(entry.type, path, entry.size)
+  }
+
+  data(bytes: Buffer, offset: number): void {
+    const file = this.#file
+    if (file === undefined) return
+    for (let at = 0; at < bytes.length; ) {
+      const end = file.entry.size < holeSize ? bytes.length : Math.min(bytes.length, at + holeSize)
+      const piece = bytes.subarray(at, end)
+      const isHole = piece.length === holeSize && piece.equals(zeros)
+      if (!isHole) for (let done = 0; done < piece.length; ) done += this.#write(file.fd, piece, done, offset + at)
+      if (!isHole) file.written = offset + end
+      at = end
+    }
+  }
+
+  #write(fd: number, piece: Buffer, done: number, offset: number): number {
+    return writeSync(fd, piece, done, piece.length - done, offset + done)
+  }
+
+  end(): void {
+    const file = this.#file
+    if (file === undefined) return
+    const { fd, hostPath, entry } = file
+    if (file.written < entry.size) ftruncateSync(fd, entry.size)
+    const isOwned = entry.uid !== 0 || entry.gid !== 0
+    if (isOwned) fchownSync(fd, entry.uid, entry.gid)
+    // Giving a file away takes its setuid bit; the umask took others.
+    if (isOwned || (entry.mode & (this.#mask | 0o7000)) !== 0) fchmodSync(fd, entry.mode)
+    if (entry.xattrs.length > 0) this.#setXattrs(entry, hostPath)
+    futimesSync(fd, timeOf(entry.mtime), timeOf(entry.mtime))
+    this.#file = undefined
+    closeSync(fd)
+  }
+
+  #make(entry: TarEntry, hostPath: string, path: string): void {
+    switch (entry.type) {
+      case 'file':
+        this.#file = { fd: this.#createFile(entry, hostPath), hostPath, entry, written: 0 }
+        break
+      case 'directory':
+        this.#makeDirectory(entry, hostPath, path)
+        break
+      case 'link':
+        this.#makeLink(entry, hostPath)
+        break
+      default:
+        this.#makeNode(entry, entry.type, hostPath)
+        this.#finishNode(entry, hostPath)
+    }
+  }
+
+  #makeNode(entry: TarEntry, type: 'symlink' | 'fifo' | 'character' | 'block', hostPath: string): void {
+    if (type === 'symlink') this.#create(hostPath, () => symlinkSync(fsPath(entry.target), fsPath(hostPath)))
+    else if (type === 'fifo') this.#create(hostPath, () => makeNode(hostPath, 'fifo', entry.mode, 0))
+    else this.#makeDevice(entry, type, hostPath)
+  }
+
+  #createFile(entry: TarEntry, hostPath: string): number {
+    return this.#create(hostPath, () => openSync(fsPath(hostPath), createFlags, entry.mode & 0o777))
+  }
+
+  /** Makes something new at a place; what an earlier entry of the same name made is removed: the last one wins. */
+  #create<T>(hostPath: string, make: () => T): T {
+    try {
+      return make()
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error
+    }
+    this.#remove(hostPath)
+    return make()
+  }
+
+  #remove(hostPath: string): void {
+    if (lstatSync(fsPath(hostPath)).isDirectory()) {
+      rmSync(fsPath(hostPath), { recursive: true })
+      this.#root.forget()
+      const below = `${hostPath}/`
+      for (const path of this.#times.keys()) if (path === hostPath || path.startsWith(below)) this.#times.delete(path)
+    } else {
+      unlinkSync(fsPath(hostPath))
+    }
+    this.#list.remove(hostPath.slice(this.#target.length + 1))
+  }
+
+  #makeDirectory(entry: TarEntry, hostPath: string, path: string): void {
+    try {
+      mkdirSync(fsPath(hostPath), entry.mode & 0o777)
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error
+      this.#reuseDirectory(entry, hostPath)
+    }
+    this.#root.add(path, hostPath)
+    this.#finishDirectory(entry, hostPath)
+  }
+
+  /** A directory is kept with what is in it; a deletion before it means that nothing of the layers below shows in it. */
+  #reuseDirectory(entry: TarEntry, hostPath: string): void {
+    const stats = lstatSync(fsPath(hostPath))
+    if (!stats.isDirectory()) {
+      this.#remove(hostPath)
+      mkdirSync(fsPath(hostPath), entry.mode & 0o777)
+      if (isWhiteout(stats)) this.#setOpaque(hostPath)
+    } else if ((stats.mode & 0o7777) !== entry.mode) {
+      chmodSync(fsPath(hostPath), entry.mode)
+    }
+  }
+
+  #applyRoot(entry: TarEntry): void {
+    if (entry.type !== 'directory') throw new BuildError('LAYER_BAD_TAR', `the entry "${entry.path}" has no name`)
+    chmodSync(fsPath(this.#target), entry.mode)
+    this.#finishDirectory(entry, this.#target)
+  }
+
+  #finishDirectory(entry: TarEntry, hostPath: string): void {
+    lchownSync(fsPath(hostPath), entry.uid, entry.gid)
+    if ((entry.mode & (this.#mask | 0o7000)) !== 0) chmodSync(fsPath(hostPath), entry.mode)
+    this.#setXattrs(entry, hostPath)
+    this.#times.set(hostPath, entry.mtime)
+  }
+
+  #makeLink(entry: TarEntry, hostPath: string): void {
+    const parts = nameParts(entry.target)
+    const name = parts.pop()
+    const source = name === undefined ? this.#target : `${this.#root.directory(parts, entry.target)}/${name}`
+    const stats: Stats | undefined = lstatSync(fsPath(source), { throwIfNoEntry: false })
+    const isInside = source.startsWith(`${hostPath}/`)
+    if (stats === undefined || stats.isDirectory() || isWhiteout(stats) || isInside) {
+      const what = stats?.isDirectory() ? 'a directory' : 'not in the layer'
+      throw new BuildError('LAYER_BAD_TAR', `the hard link "${entry.path}" is to "${entry.target}", which is ${what}`)
+    }
+    if (source !== hostPath) this.#create(hostPath, () => linkSync(fsPath(source), fsPath(hostPath)))
+  }
+
+  #makeDevice(entry: TarEntry, type: 'character' | 'block', hostPath: string): void {
+    if (type === 'character' && entry.major === 0 && entry.minor === 0) {
+      throw new BuildError('LAYER_UNSUPPORTED', `"${entry.path}" is a 0:0 device, which would hide files of other layers`)
+    }
+    this.#create(hostPath, () => makeNode(hostPath, type, entry.mode, deviceNumber(entry.major, entry.minor)))
+  }
+
+  #finishNode(entry: TarEntry, hostPath: string): void {
+    if (entry.uid !== 0 || entry.gid !== 0) lchownSync(fsPath(hostPath), entry.uid, entry.gid)
+    if (entry.type !== 'symlink' && (entry.mode & (this.#mask | 0o7000)) !== 0) chmodSync(fsPath(hostPath), entry.mode)
+    this.#setXattrs(entry, hostPath)
+    lutimesSync(fsPath(hostPath), timeOf(entry.mtime), timeOf(entry.mtime))
+  }
+
+  #setXattrs(entry: TarEntry, hostPath: string): void {
+    for (const { name, value } of entry.xattrs) if (isLayerXattr(name)) setXattr(hostPath, name, value)
+  }
+
+  #setOpaque(hostPath: string): void {
+    setOpaque(hostPath, this.#options.overlayXattr ?? 'trusted')
+    this.#list.add('opaque', hostPath.slice(this.#target.length + 1), 0)
+  }
+
+  #applyDeletion(entry: TarEntry, parts: readonly string[], name: string): void {
+    const hidden = name.slice(whiteoutPrefix.length)
+    if (name === opaqueName) {
+      this.#setOpaque(this.#root.directory(parts, entry.path))
+      return
+    }
+    if (name.startsWith(whiteoutMetaPrefix)) return
+    if (hidden === '' || hidden === '.' || hidden === '..') {
+      throw new BuildError('LAYER_BAD_TAR', `the entry "${entry.path}" is a deletion of nothing`)
+    }
+    const hostPath = `${this.#root.directory(parts, entry.path)}/${hidden}`
+    const stats = lstatSync(fsPath(hostPath), { throwIfNoEntry: false })
+    // A deletion is about the layers below: what this layer has under the name stays.
+    if (stats?.isDirectory()) this.#setOpaque(hostPath)
+    if (stats !== undefined) return
+    makeNode(hostPath, 'character', 0, 0)
+    this.#list.add('whiteout', hostPath.slice(this.#target.length + 1), 0)
+  }
+}
+
+/** Node takes a number below 0 for "now", but not a Date. */
+function timeOf(seconds: number): number | Date {
+  return seconds < 0 ? new Date(seconds * 1000) : seconds
+}
+
+/** What this machine cannot do for an entry, said with its name; other errors as they are. */
+function explain(error: unknown, entry: TarEntry): unknown {
+  const code = systemCode(error)
+  if (code === 'ENAMETOOLONG')
+    return new BuildError('LAYER_BAD_TAR', `the name "${entry.path.slice(0, 80)}…" is too long`, { cause: error })
+  if (code === 'ENOTSUP' || code === 'EOPNOTSUPP') {
+    return new BuildError('LAYER_UNSUPPORTED', `the filesystem of the store cannot hold the attributes of "${entry.path}"`, {
+      cause: error,
+      hint: 'set MILLE_ROOT to a directory on ext4, xfs or btrfs',
+    })
+  }
+  return error
+}

@@ -1,0 +1,125 @@
+/** Work on layers as `src/worker.ts` offers it: plain data in, plain data out, file names for everything large. */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
+import type { Compression } from '../core/descriptor.js'
+import { type DiffID, type Digest, diffIdFromHex, digestFromHex } from '../core/digest.js'
+import { BuildError } from '../core/errors.js'
+import { asStoreError } from '../io/disk-error.js'
+import { hashing } from '../io/stream.js'
+import { type AppliedLayer, type ApplyOptions, applyLayer } from './apply.js'
+import { compress, decompress } from './compress.js'
+import { digestLayer, type LayerDigest } from './digest.js'
+import { layerStack } from './stack.js'
+import { packLayer } from './tar.js'
+
+/** For `digestLayerTask`. */
+export interface DigestLayerTask {
+  readonly upper: string
+  readonly epoch?: number
+  /** The layers below, bottom first. */
+  readonly hostLowers?: readonly string[]
+  readonly knownContent?: ReadonlyMap<string, string>
+}
+
+/** `digestLayer` in a worker. */
+export function digestLayerTask({ upper, hostLowers, ...options }: DigestLayerTask): LayerDigest {
+  return digestLayer(upper, hostLowers === undefined ? options : { ...options, lowers: layerStack(hostLowers) })
+}
+
+/** For `applyLayerTask`. */
+export interface ApplyLayerTask extends ApplyOptions {
+  /** A blob or archive on this machine. */
+  readonly path: string
+  readonly compression: Compression | 'detect'
+  /** The empty directory to fill. */
+  readonly target: string
+  /** When given, the bytes of `path` must hash to it. */
+  readonly digest?: Digest
+  /** When given, the tar must hash to it. */
+  readonly diffId?: DiffID
+}
+
+/** Unpacks a layer blob, verified. */
+export async function applyLayerTask(task: ApplyLayerTask): Promise<AppliedLayer> {
+  const file: AsyncIterable<Uint8Array> = createReadStream(task.path, { highWaterMark: 512 << 10 })
+  let found: string | undefined
+  const bytes =
+    task.digest === undefined
+      ? file
+      : hashing(file, ({ hex }) => {
+          found = digestFromHex(hex)
+        })
+  // Decompression may stop before the last bytes of the file: what is after the last member belongs to no layer.
+  const applied = await applyLayer(decompress(bytes, task.compression), task.target, task, new AbortController().signal)
+  if (task.digest !== undefined && found !== task.digest) {
+    throw new BuildError('STORE_DIGEST_MISMATCH', `blob ${task.digest} is damaged: its bytes have the digest ${found}`)
+  }
+  if (task.diffId !== undefined && applied.diffId !== task.diffId) {
+    throw new BuildError(
+      'STORE_DIGEST_MISMATCH',
+      `the layer unpacks to ${applied.diffId}, the image config says ${task.diffId}`,
+      {
+        hint: 'the image is inconsistent: its layer and its config do not belong together',
+      },
+    )
+  }
+  return applied
+}
+
+/** For `compressLayerTask`. */
+export interface CompressLayerTask {
+  /** The snapshot directory. */
+  readonly upper: string
+  readonly compression: Compression
+  readonly level?: number
+  readonly epoch?: number
+  readonly hostLowers?: readonly string[]
+  /** The file to write, from `Blobs.temporaryPath`. */
+  readonly output: string
+  /** What the tar must hash to: that the snapshot is still what it was. */
+  readonly diffId?: DiffID
+}
+
+/** A compressed layer in its file. */
+export interface CompressedLayer {
+  readonly digest: Digest
+  readonly size: number
+  readonly diffId: DiffID
+}
+
+/** Packs and compresses a snapshot into a file, for `Blobs.adopt`. */
+export async function compressLayerTask(task: CompressLayerTask): Promise<CompressedLayer> {
+  const lowers = task.hostLowers === undefined ? {} : { lowers: layerStack(task.hostLowers) }
+  const epoch = task.epoch === undefined ? {} : { epoch: task.epoch }
+  const hash = createHash('sha256')
+  let tarHex = ''
+  let size = 0
+  const tar = hashing(packLayer(task.upper, { ...lowers, ...epoch }), ({ hex }) => {
+    tarHex = hex
+  })
+  const level = task.level === undefined ? {} : { level: task.level }
+  const file = await open(task.output, 'wx', 0o644)
+  try {
+    for await (const chunk of compress(tar, { compression: task.compression, ...level })) {
+      hash.update(chunk)
+      size += chunk.length
+      for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten
+    }
+  } catch (error) {
+    throw asStoreError(error, task.output)
+  } finally {
+    await file.close()
+  }
+  const diffId = diffIdFromHex(tarHex)
+  if (task.diffId !== undefined && diffId !== task.diffId) {
+    throw new BuildError(
+      'STORE_DIGEST_MISMATCH',
+      `the snapshot ${task.upper} packs to ${diffId}, not to ${task.diffId} as it did before`,
+      {
+        hint: 'its files were changed from outside: run the build again with --no-cache',
+      },
+    )
+  }
+  return { digest: digestFromHex(hash.digest('hex')), size, diffId }
+}

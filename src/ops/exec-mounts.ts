@@ -1,0 +1,165 @@
+/** The mounts of an exec op as mounts of a sandbox. What must be let go of afterwards is given to a scope. */
+
+import type { SandboxMount } from '../../sandbox/plan.js'
+import type { Context } from '../core/context.js'
+import { SandboxError, SolveError } from '../core/errors.js'
+import type { CopyOp, ExecMount, ExecOp, Vertex } from '../graph/op.js'
+import type { Scope } from '../io/scope.js'
+import { applyLayer } from '../layer/apply.js'
+import { layerStack, resolvePath } from '../layer/stack.js'
+import { packLayer } from '../layer/tar.js'
+import type { OpRunner, VertexResult } from '../solver/ports.js'
+import type { Store } from '../store/types.js'
+import { holdCache } from './cache-mounts.js'
+import { layerDirectories } from './stack.js'
+
+/** The value of a secret, or undefined when there is none of that name. */
+export type FindSecret = (id: string) => Promise<Uint8Array | undefined>
+
+/** What mounts are made from. */
+export interface MountPorts {
+  readonly store: Store
+  readonly findSecret: FindSecret
+  /** Makes layers of what is mounted from a context: filtered, and owned by root as for COPY. */
+  readonly copyRunner: OpRunner<CopyOp>
+}
+
+/** Mounts in order, and the variables that secrets give. */
+export interface PreparedMounts {
+  readonly mounts: readonly SandboxMount[]
+  readonly env: readonly string[]
+}
+
+/** docker's limit. */
+const secretLimitBytes = 500 * 1024
+
+/** Prepares all mounts of an op. */
+export async function prepareMounts(
+  op: ExecOp,
+  inputs: readonly VertexResult[],
+  vertex: Vertex,
+  ports: MountPorts,
+  scope: Scope,
+  ctx: Context,
+): Promise<PreparedMounts> {
+  const filesOf = (input: number, source: string): Promise<readonly string[]> =>
+    directoriesOf(inputOf(inputs, input), source, vertex, ports, ctx)
+  const mounts: SandboxMount[] = []
+  const env: string[] = []
+  for (const mount of op.mounts) {
+    switch (mount.kind) {
+      case 'bind':
+        mounts.push(await bindMount(mount, filesOf))
+        break
+      case 'cache':
+        mounts.push(await cacheMount(mount, inputs, filesOf, ports, scope, ctx))
+        break
+      case 'tmpfs':
+        mounts.push(mount)
+        break
+      case 'secret': {
+        const secret = await secretMount(mount, ports)
+        mounts.push(...secret.mounts)
+        env.push(...secret.env)
+        break
+      }
+      case 'ssh':
+        refuseSsh(mount)
+    }
+  }
+  return { mounts, env }
+}
+
+/** What COPY makes of the files below `source`: at the same path, so that mounts name it as they would in the input. */
+export function copyOfSource(source: string, keepOwner: boolean): CopyOp {
+  const path = source.replace(/^\/+/, '') || '.'
+  return {
+    kind: 'copy',
+    sources: [{ input: 0, path, wildcard: false, unpack: 'never', keepOwner }],
+    destination: source,
+    exclude: [],
+    parents: false,
+  }
+}
+
+/** The directories, bottom first, in which the files of an input are; a context is copied to a layer before. */
+async function directoriesOf(
+  input: VertexResult,
+  source: string,
+  vertex: Vertex,
+  ports: MountPorts,
+  ctx: Context,
+): Promise<readonly string[]> {
+  if (input.kind === 'layers') return layerDirectories(ports.store, input.diffIds)
+  const made = await ports.copyRunner.run(copyOfSource(source, false), [input], vertex, ctx)
+  if (made.kind !== 'layer') throw new Error('a copy made no layer')
+  return layerDirectories(ports.store, [made.diffId])
+}
+
+type FilesOf = (input: number, source: string) => Promise<readonly string[]>
+
+async function bindMount(mount: Extract<ExecMount, { kind: 'bind' }>, filesOf: FilesOf): Promise<SandboxMount> {
+  const { input, source, target, readonly } = mount
+  return { kind: 'overlay', hostLowers: await filesOf(input, source), subpath: source, target, readonly }
+}
+
+async function cacheMount(
+  mount: Extract<ExecMount, { kind: 'cache' }>,
+  inputs: readonly VertexResult[],
+  filesOf: FilesOf,
+  ports: MountPorts,
+  scope: Scope,
+  ctx: Context,
+): Promise<SandboxMount> {
+  const input = mount.input === undefined ? undefined : inputOf(inputs, mount.input)
+  const startsFrom = input?.kind === 'layers' ? input.diffIds.join(' ') : input === undefined ? '' : 'files'
+  const cache = scope.use(await holdCache(mount, ports.store.directory('cache-mounts'), startsFrom, ctx))
+  if (cache.isNew && mount.input !== undefined) {
+    await fillCache(await filesOf(mount.input, mount.source), mount.source, cache.path, ctx)
+  }
+  return { kind: 'bind', hostPath: cache.path, target: mount.target, readonly: mount.readonly }
+}
+
+/** A new cache starts from a copy, packed and unpacked again so that owners, links and attributes stay. */
+async function fillCache(hostLowers: readonly string[], source: string, target: string, ctx: Context): Promise<void> {
+  const { path } = resolvePath(layerStack(hostLowers), source, { followLast: true })
+  if (hostLowers.length !== 1) {
+    throw new SandboxError('SANDBOX_UNSUPPORTED', 'a cache mount cannot start from files of a stage or an image yet', {
+      hint: 'copy them in the RUN itself from a bind mount',
+    })
+  }
+  await applyLayer(packLayer(`${hostLowers[0]}${path}`), target, { form: 'plain' }, ctx.signal)
+}
+
+/** A secret that is not required and not there gives neither a file nor a variable. */
+async function secretMount(mount: Extract<ExecMount, { kind: 'secret' }>, ports: MountPorts): Promise<PreparedMounts> {
+  const content = await ports.findSecret(mount.id)
+  if (content === undefined) {
+    if (!mount.required) return { mounts: [], env: [] }
+    throw new SolveError('SOLVE_SECRET_MISSING', `secret "${mount.id}" was not given`, {
+      hint: `build with --secret id=${mount.id},src=FILE or --secret id=${mount.id},env=NAME`,
+    })
+  }
+  if (content.length > secretLimitBytes) {
+    throw new SolveError(
+      'SOLVE_SECRET_MISSING',
+      `secret "${mount.id}" has ${content.length} bytes, at most ${secretLimitBytes} can be given`,
+    )
+  }
+  const { target, uid, gid, mode } = mount
+  const env = mount.env === undefined ? [] : [`${mount.env}=${Buffer.from(content).toString('utf8')}`]
+  return { mounts: target === undefined ? [] : [{ kind: 'memory-file', target, content, uid, gid, mode }], env }
+}
+
+function refuseSsh(mount: Extract<ExecMount, { kind: 'ssh' }>): void {
+  if (!mount.required) return
+  throw new SandboxError('SANDBOX_UNSUPPORTED', 'RUN --mount=type=ssh cannot be had yet', {
+    hint: 'give a key as a secret (RUN --mount=type=secret), or add required=false',
+  })
+}
+
+function inputOf(inputs: readonly VertexResult[], index: number): VertexResult {
+  const input = inputs[index]
+  if (input === undefined) throw new Error(`a mount names input ${index}, which is not there`)
+  return input
+}

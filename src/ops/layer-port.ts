@@ -1,0 +1,22 @@
+/** What ops that write a layer need of the store: `build.ts` plugs in the real one. */
+import type { Context } from '../core/context.js'
+import type { DiffID } from '../core/digest.js'
+import type { OpResult } from '../solver/ports.js'
+import type { ActiveSnapshot } from '../store/types.js'
+
+/** Layers as directories. */
+export interface LayerPort {
+  /** The directories of layers, in the same order; fetches and unpacks what is not here yet. */
+  directoriesOf(diffIds: readonly DiffID[], ctx: Context): Promise<readonly string[]>
+  /** A new, empty layer. */
+  begin(): Promise<ActiveSnapshot>
+  /**
+   * Finds the identities of what was written to `layer.upper`, commits it and records the layer.
+   *
+   * @param knownContent sha256 (hex) of files by path relative to `upper`, where they are known
+   */
+  finish(layer: ActiveSnapshot, knownContent: ReadonlyMap<string, string>, ctx: Context): Promise<LayerResult>
+}
+
+/** The result of an op that made one layer. */
+export type LayerResult = Extract<OpResult, { readonly kind: 'layer' }>

@@ -1,0 +1,26 @@
+/** From the DiffIDs of a stack to the directories of its layers in the store. */
+import type { DiffID } from '../core/digest.js'
+import { StoreError } from '../core/errors.js'
+import type { VertexResult } from '../solver/ports.js'
+import type { Store } from '../store/types.js'
+
+/** Absolute paths of the layers' directories, bottom first. All must be here: the solver sees to it. */
+export function layerDirectories(store: Pick<Store, 'layers' | 'snapshots'>, diffIds: readonly DiffID[]): string[] {
+  return diffIds.map((diffId) => {
+    const snapshot = store.layers.find(diffId)?.snapshot
+    if (snapshot === undefined) {
+      throw new StoreError('STORE_SNAPSHOT_MISSING', `the files of layer ${diffId} are not in the store`, {
+        hint: 'build again: what is missing is made or fetched anew',
+      })
+    }
+    return store.snapshots.pathOf(snapshot)
+  })
+}
+
+/** The layers of the input that a step starts from; none when it starts from nothing. */
+export function baseLayers(inputs: readonly VertexResult[], base: number | undefined): readonly DiffID[] {
+  if (base === undefined) return []
+  const input = inputs[base]
+  if (input?.kind !== 'layers') throw new Error(`input ${base} of a step is no root filesystem`)
+  return input.diffIds
+}

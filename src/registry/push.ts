@@ -1,0 +1,158 @@
+/**
+ * Pushes an image: blobs first, several at once, then the manifest by digest or under its tags.
+ *
+ * Layers may be promises: those that are compressed go up while others are still being compressed.
+ */
+import type { Context } from '../core/context.js'
+import type { Descriptor } from '../core/descriptor.js'
+import { digestOf } from '../core/digest.js'
+import { RegistryError } from '../core/errors.js'
+import { familiarReference, type Reference } from '../core/reference.js'
+import { repositoryScope } from './auth.js'
+import { oneChunk, type RegistryClient } from './client.js'
+import { together } from './together.js'
+import { type ChunkPolicy, defaultChunkPolicy, type OpenBlob, uploadBlob } from './upload.js'
+
+/** A manifest or index as bytes. */
+export interface ManifestBytes {
+  readonly mediaType: string
+  readonly bytes: Uint8Array
+}
+
+/** An image to push. */
+export interface PushRequest {
+  /** With a tag it is pushed under this tag, with a digest (or neither) by digest. */
+  readonly target: Reference
+  /** Further tags in the same repository. */
+  readonly moreTags: readonly string[]
+  /** Layers and config, in any order. */
+  readonly blobs: readonly (Descriptor | Promise<Descriptor>)[]
+  /** Called once all blobs are known and there. */
+  readonly manifest: () => ManifestBytes | Promise<ManifestBytes>
+  /** In progress events. */
+  readonly progressId: string
+  readonly chunks?: ChunkPolicy
+}
+
+/** What the push needs of the store. */
+export interface PushPorts {
+  readonly openBlob: OpenBlob
+  /** Repositories (`registry/repository`) that are known to have the blob. */
+  readonly mountSources: (blob: Descriptor) => readonly string[]
+}
+
+/** What was done. `descriptor` is of the manifest that was pushed. */
+export interface PushResult {
+  readonly descriptor: Descriptor
+  readonly uploaded: number
+  readonly mounted: number
+  readonly existed: number
+  /** Bytes of the uploaded blobs. */
+  readonly uploadedBytes: number
+}
+
+/** Pushes one image. One blob that fails stops the rest, and no manifest is pushed then. */
+export async function pushImage(
+  client: RegistryClient,
+  request: PushRequest,
+  ports: PushPorts,
+  ctx: Context,
+): Promise<PushResult> {
+  const { target, progressId } = request
+  const counts = { uploaded: 0, mounted: 0, existed: 0, uploadedBytes: 0 }
+  const claimed = new Set<string>()
+  await together(ctx, request.blobs, async (pending, inner) => {
+    const blob = await orAborted(pending, inner.signal)
+    // Foreign layers stay where their urls say; a layer that comes twice goes once.
+    if (claimed.has(blob.digest) || isForeign(blob)) return
+    claimed.add(blob.digest)
+    const options = {
+      openBlob: ports.openBlob,
+      mountSources: ports.mountSources(blob),
+      chunks: request.chunks ?? defaultChunkPolicy,
+      progressId,
+    }
+    const outcome = await client.transfer(() => {
+      inner.signal.throwIfAborted()
+      return uploadBlob(client, target, blob, options, inner)
+    })
+    counts[outcome] += 1
+    if (outcome === 'uploaded') counts.uploadedBytes += blob.size
+  })
+  const descriptor = await pushManifest(client, target, request.moreTags, await request.manifest(), ctx)
+  return { descriptor, ...counts }
+}
+
+/** Pushes a manifest or index whose parts are in the repository already. */
+export async function pushManifest(
+  client: RegistryClient,
+  target: Reference,
+  moreTags: readonly string[],
+  manifest: ManifestBytes,
+  ctx: Context,
+): Promise<Descriptor> {
+  const { bytes, mediaType } = manifest
+  const digest = digestOf(bytes)
+  if (target.digest !== undefined && target.digest !== digest) {
+    throw new RegistryError(
+      'REGISTRY_DIGEST_MISMATCH',
+      `${familiarReference(target)} was to be pushed, but the manifest is ${digest}`,
+    )
+  }
+  const tags = [...new Set([...(target.tag === undefined ? [] : [target.tag]), ...moreTags])]
+  for (const name of tags.length === 0 ? [digest] : tags) await putManifest(client, target, name, manifest, ctx)
+  return { mediaType, digest, size: bytes.length }
+}
+
+async function putManifest(
+  client: RegistryClient,
+  target: Reference,
+  name: string,
+  manifest: ManifestBytes,
+  ctx: Context,
+): Promise<void> {
+  const { registry, repository } = target
+  const { bytes, mediaType } = manifest
+  const digest = digestOf(bytes)
+  const subject =
+    name === digest ? familiarReference({ registry, repository, digest }) : familiarReference({ registry, repository, tag: name })
+  const { answer } = await client.fetch(
+    {
+      registry,
+      repository,
+      method: 'PUT',
+      target: `/v2/${repository}/manifests/${name}`,
+      scopes: [repositoryScope(repository, 'pull,push')],
+      accept: [200, 201, 202],
+      subject,
+      headers: { 'content-type': mediaType },
+      body: { size: bytes.length, open: () => oneChunk(bytes) },
+    },
+    64 * 1024,
+    ctx,
+  )
+  const said = answer.headers['docker-content-digest']
+  if (typeof said === 'string' && said.startsWith('sha256:') && said !== digest) {
+    throw new RegistryError('REGISTRY_DIGEST_MISMATCH', `${registry} stored ${said} for ${subject}, sent was ${digest}`)
+  }
+}
+
+/** A layer that is still being made holds up nobody once another blob has failed. */
+async function orAborted<T>(pending: T | Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop: (() => void) | undefined
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason)
+    if (signal.aborted) stop()
+    else signal.addEventListener('abort', stop, { once: true })
+  })
+  try {
+    return await Promise.race([pending, aborted])
+  } finally {
+    if (stop !== undefined) signal.removeEventListener('abort', stop)
+  }
+}
+
+/** Layers that may not be distributed and are fetched from their `urls`. */
+function isForeign(blob: Descriptor): boolean {
+  return (blob.urls?.length ?? 0) > 0 && /foreign|nondistributable/.test(blob.mediaType)
+}

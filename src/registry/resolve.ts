@@ -1,0 +1,251 @@
+/**
+ * From an image's name to its manifest and config: asks the registry, picks the platform, checks every byte.
+ *
+ * What the caller has already (by digest) is not fetched again, so looking whether a tag has moved costs one HEAD.
+ */
+import type { Context } from '../core/context.js'
+import {
+  type Descriptor,
+  type Index,
+  isIndexMediaType,
+  isManifestMediaType,
+  type Manifest,
+  mediaTypes,
+} from '../core/descriptor.js'
+import { type Digest, digestOf, parseDigest } from '../core/digest.js'
+import { BuildError, RegistryError } from '../core/errors.js'
+import type { ImageConfig } from '../core/image.js'
+import { bestPlatform, formatPlatform, type Platform } from '../core/platform.js'
+import { familiarReference, familiarRepository, type Reference } from '../core/reference.js'
+import { repositoryScope } from './auth.js'
+import type { RegistryClient, RegistryRequest } from './client.js'
+import { configLimitBytes, manifestLimitBytes, type ParsedManifest, parseConfig, parseManifest } from './manifest.js'
+import type { WireResponse } from './transport.js'
+
+/** An image as a registry has it. The raw bytes are what the digests are of. */
+export interface ResolvedImage {
+  readonly reference: Reference
+  /** The manifest of one platform. */
+  readonly descriptor: Descriptor
+  /** The index it was picked from: what the name points at, if that is an index. */
+  readonly indexDescriptor?: Descriptor
+  readonly manifest: Manifest
+  readonly rawManifest: Buffer
+  readonly config: ImageConfig
+  readonly rawConfig: Buffer
+}
+
+/** Small blobs that are here already; undefined for those that are not. What it returns is checked like anything else. */
+export type ReadKnown = (blob: { readonly digest: Digest; readonly size?: number }) => Promise<Uint8Array | undefined>
+
+const acceptedTypes = [
+  mediaTypes.ociManifest,
+  mediaTypes.ociIndex,
+  mediaTypes.dockerManifest,
+  mediaTypes.dockerManifestList,
+].join(', ')
+/** How deep indexes may lie in indexes. */
+const nestingLimit = 4
+
+interface Found {
+  readonly descriptor: Descriptor
+  readonly bytes: Buffer
+  readonly parsed: ParsedManifest
+}
+
+/**
+ * Resolves a name to the image of one platform.
+ *
+ * @throws BuildError IMAGE_NOT_FOUND, IMAGE_NO_PLATFORM, IMAGE_BAD_MANIFEST, IMAGE_BAD_CONFIG, REGISTRY_*
+ */
+export async function resolveImage(
+  client: RegistryClient,
+  reference: Reference,
+  platform: Platform,
+  readKnown: ReadKnown,
+  ctx: Context,
+): Promise<ResolvedImage> {
+  const subject = familiarReference(reference)
+  let found = await findTop(client, reference, readKnown, ctx)
+  const top = found.descriptor
+  for (let depth = 0; found.parsed.kind === 'index'; depth += 1) {
+    if (depth >= nestingLimit)
+      throw new BuildError('IMAGE_BAD_MANIFEST', `${subject} has indexes in indexes, more than ${nestingLimit} deep`)
+    const chosen = chooseManifest(found.parsed.index, platform, subject)
+    found = await getManifest(client, { ...reference, digest: chosen.digest }, chosen, readKnown, ctx)
+  }
+  const { manifest } = found.parsed
+  const rawConfig = await getConfig(client, reference, manifest.config, readKnown, ctx)
+  const config = parseConfig(rawConfig, manifest, subject)
+  const resolved = { reference, descriptor: found.descriptor, manifest, rawManifest: found.bytes, config, rawConfig }
+  return top.digest === found.descriptor.digest ? resolved : { ...resolved, indexDescriptor: top }
+}
+
+/**
+ * What a name points at now, without fetching it: one HEAD, which Docker Hub does not count. Undefined when the name does not exist;
+ * a registry that does not say the digest is asked for the whole manifest.
+ */
+export async function headManifest(client: RegistryClient, reference: Reference, ctx: Context): Promise<Descriptor | undefined> {
+  const head = await askHead(client, reference, ctx)
+  if (head === undefined || head !== 'unsaid') return head
+  return (await getManifest(client, reference, undefined, async () => undefined, ctx)).descriptor
+}
+
+/** What a HEAD tells: undefined for "no such image", `'unsaid'` for an answer without the digest. */
+async function askHead(client: RegistryClient, reference: Reference, ctx: Context): Promise<Descriptor | 'unsaid' | undefined> {
+  const { answer } = await client.fetch({ ...manifestRequest(reference, 'HEAD'), accept: [200, 404, 405] }, 0, ctx)
+  if (answer.status === 404) return undefined
+  const digest = parseDigest(String(answer.headers['docker-content-digest'] ?? ''))
+  const mediaType = contentType(answer)
+  const size = Number(answer.headers['content-length'] ?? Number.NaN)
+  const isKnownType = isIndexMediaType(mediaType) || isManifestMediaType(mediaType)
+  return answer.status === 200 && digest !== undefined && Number.isSafeInteger(size) && isKnownType
+    ? { mediaType, digest, size }
+    : 'unsaid'
+}
+
+/** What the name points at. A tag is looked up by HEAD first: often its digest is known here, and nothing has to be fetched. */
+async function findTop(client: RegistryClient, reference: Reference, readKnown: ReadKnown, ctx: Context): Promise<Found> {
+  if (reference.digest !== undefined) return getManifest(client, reference, undefined, readKnown, ctx)
+  const head = await askHead(client, reference, ctx)
+  if (head === undefined) throw notFound(reference)
+  if (head === 'unsaid') return getManifest(client, reference, undefined, readKnown, ctx)
+  return getManifest(client, { ...reference, digest: head.digest }, head, readKnown, ctx)
+}
+
+/** Gets and checks one manifest by digest, or by tag. `expected` is the descriptor that led here. */
+async function getManifest(
+  client: RegistryClient,
+  reference: Reference,
+  expected: Descriptor | undefined,
+  readKnown: ReadKnown,
+  ctx: Context,
+): Promise<Found> {
+  const subject = familiarReference(reference)
+  const pinned = expected ?? (reference.digest === undefined ? undefined : { digest: reference.digest })
+  const known = pinned === undefined ? undefined : await readKnown(pinned)
+  if (pinned !== undefined && known !== undefined && digestOf(known) === pinned.digest) {
+    return foundOf(Buffer.from(known), expected?.mediaType, expected, subject)
+  }
+  const request = { ...manifestRequest(reference, 'GET'), accept: [200, 404] }
+  const { answer, bytes } = await client.fetch(request, manifestLimitBytes, ctx)
+  if (answer.status === 404) throw notFound(reference)
+  const said = reference.digest ?? parseDigest(String(answer.headers['docker-content-digest'] ?? ''))
+  const digest = digestOf(bytes)
+  if (said !== undefined && digest !== said) throw wrongDigest(reference.registry, 'manifest', said, digest)
+  if (expected !== undefined && bytes.length !== expected.size) {
+    throw new BuildError(
+      'IMAGE_BAD_MANIFEST',
+      `the manifest ${digest} of ${subject} has ${bytes.length} bytes, its descriptor says ${expected.size}`,
+    )
+  }
+  return foundOf(bytes, contentType(answer), expected, subject)
+}
+
+function foundOf(bytes: Buffer, type: string | undefined, expected: Descriptor | undefined, subject: string): Found {
+  const parsed = parseManifest(bytes, type, subject)
+  const descriptor = { mediaType: parsed.mediaType, digest: digestOf(bytes), size: bytes.length }
+  return {
+    descriptor: expected?.platform === undefined ? descriptor : { ...descriptor, platform: expected.platform },
+    bytes,
+    parsed,
+  }
+}
+
+async function getConfig(
+  client: RegistryClient,
+  reference: Reference,
+  blob: Descriptor,
+  readKnown: ReadKnown,
+  ctx: Context,
+): Promise<Buffer> {
+  const subject = familiarReference(reference)
+  if (blob.size > configLimitBytes)
+    throw new BuildError('IMAGE_BAD_CONFIG', `the config of ${subject} is larger than ${configLimitBytes} bytes`)
+  const known = await readKnown(blob)
+  if (known !== undefined && known.length === blob.size && digestOf(known) === blob.digest) return Buffer.from(known)
+  const { bytes } = await client.fetch(blobRequest(reference, blob, 'GET', [200]), configLimitBytes, ctx)
+  const digest = digestOf(bytes)
+  if (digest !== blob.digest) throw wrongDigest(reference.registry, 'config', blob.digest, digest)
+  if (bytes.length !== blob.size) {
+    throw new BuildError(
+      'IMAGE_BAD_CONFIG',
+      `the config of ${subject} has ${bytes.length} bytes, its descriptor says ${blob.size}`,
+    )
+  }
+  return bytes
+}
+
+/** The entry for a platform; attestations and entries for unknown systems never match. */
+function chooseManifest(index: Index, platform: Platform, subject: string): Descriptor {
+  const entries = index.manifests.filter(
+    (entry) => entry.platform?.os !== 'unknown' && (isIndexMediaType(entry.mediaType) || isManifestMediaType(entry.mediaType)),
+  )
+  const best =
+    entries[
+      bestPlatform(
+        entries.map((entry) => entry.platform),
+        platform,
+      )
+    ]
+  if (best !== undefined) return best
+  // An index of one image whose platform only its config tells.
+  const [only] = entries
+  if (only !== undefined && entries.length === 1 && only.platform === undefined) return only
+  const offered = [
+    ...new Set(entries.map((entry) => (entry.platform === undefined ? 'one without platform' : formatPlatform(entry.platform)))),
+  ]
+  throw new BuildError('IMAGE_NO_PLATFORM', `${subject} is not there for ${formatPlatform(platform)}`, {
+    hint:
+      offered.length === 0 ? 'its index has no image at all' : `it has ${offered.sort().join(', ')}; choose one with --platform`,
+  })
+}
+
+function manifestRequest(reference: Reference, method: 'GET' | 'HEAD'): Omit<RegistryRequest, 'accept'> {
+  const { registry, repository } = reference
+  return {
+    registry,
+    repository,
+    method,
+    target: `/v2/${repository}/manifests/${reference.digest ?? reference.tag ?? 'latest'}`,
+    scopes: [repositoryScope(repository, 'pull')],
+    subject: familiarReference(reference),
+    headers: { accept: acceptedTypes },
+  }
+}
+
+/** A request for a blob of a repository. */
+export function blobRequest(
+  source: BlobSource,
+  blob: { readonly digest: Digest },
+  method: 'GET' | 'HEAD',
+  accept: readonly number[],
+): RegistryRequest {
+  const { registry, repository } = source
+  const target = `/v2/${repository}/blobs/${blob.digest}`
+  const subject = `blob ${blob.digest} of ${familiarRepository({ registry, repository })}`
+  return { registry, repository, method, target, scopes: [repositoryScope(repository, 'pull')], accept, subject }
+}
+
+/** Where blobs are: a `Reference` is one. */
+export interface BlobSource {
+  readonly registry: string
+  readonly repository: string
+}
+
+/** The error for bytes that are not the ones asked for. */
+export function wrongDigest(registry: string, what: string, wanted: Digest, got: string): RegistryError {
+  return new RegistryError('REGISTRY_DIGEST_MISMATCH', `${registry} sent a ${what} with digest ${got}, asked for was ${wanted}`, {
+    hint: 'do not trust this registry or the proxy before it until you know why',
+  })
+}
+
+function contentType(answer: WireResponse): string {
+  return (answer.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+}
+
+function notFound(reference: Reference): BuildError {
+  return new BuildError('IMAGE_NOT_FOUND', `there is no image ${familiarReference(reference)}`, {
+    hint: `check the name and the tag; ${reference.registry} was asked`,
+  })
+}

@@ -1,0 +1,76 @@
+/**
+ * The certificates for one registry host: docker's `certs.d/<host:port>/` (`*.crt` authorities, `*.cert` with `*.key` for
+ * the client) and the system's bundle, which Node by itself does not read.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { RegistryError, systemCode } from '../core/errors.js'
+import { readTextIfExists } from '../io/fs.js'
+
+/** Where certificates are looked for. */
+export interface TlsSettings {
+  /** Directories like `/etc/docker/certs.d`; a later one wins for the client's certificate. */
+  readonly certsDirectories: readonly string[]
+  /** Bundles of authorities (PEM); the first that exists is used in place of Node's built-in ones. */
+  readonly caFiles: readonly string[]
+  /** More authorities as PEM texts. */
+  readonly ca: readonly string[]
+}
+
+/** What `tls.connect` is given for a host; nothing means Node's defaults. */
+export interface TlsMaterial {
+  readonly ca?: string[]
+  readonly cert?: string
+  readonly key?: string
+}
+
+/** The bundles of the common distributions, for `TlsSettings.caFiles`; `SSL_CERT_FILE` comes first. */
+export function systemCaFiles(env: Readonly<Record<string, string | undefined>>): string[] {
+  const own = env.SSL_CERT_FILE ? [env.SSL_CERT_FILE] : []
+  return [
+    ...own,
+    '/etc/ssl/certs/ca-certificates.crt',
+    '/etc/pki/tls/certs/ca-bundle.crt',
+    '/etc/ssl/ca-bundle.pem',
+    '/etc/ssl/cert.pem',
+  ]
+}
+
+/** Reads what there is for `host` (with its port, as in a `URL`). */
+export async function loadTlsMaterial(host: string, settings: TlsSettings): Promise<TlsMaterial> {
+  const own = [...settings.ca]
+  let client: { cert: string; key: string } | undefined
+  for (const parent of settings.certsDirectories) {
+    const directory = join(parent, host)
+    const names = listIfExists(directory)
+    for (const name of names.filter((entry) => entry.endsWith('.crt'))) own.push(readFileSync(join(directory, name), 'utf8'))
+    client = readClientPair(directory, names) ?? client
+  }
+  const bundle = settings.caFiles.map(readTextIfExists).find((text) => text !== undefined && text !== '')
+  const ca =
+    bundle === undefined && own.length === 0 ? undefined : [...own, ...(bundle === undefined ? await builtInRoots() : [bundle])]
+  return { ...(ca === undefined ? {} : { ca }), ...client }
+}
+
+async function builtInRoots(): Promise<readonly string[]> {
+  return (await import('node:tls')).rootCertificates
+}
+
+function readClientPair(directory: string, names: readonly string[]): { cert: string; key: string } | undefined {
+  const certName = names.find((name) => name.endsWith('.cert'))
+  if (certName === undefined) return undefined
+  const keyName = certName.replace(/\.cert$/, '.key')
+  if (!names.includes(keyName)) {
+    throw new RegistryError('REGISTRY_TLS', `${join(directory, certName)} has no key beside it: ${keyName} is missing`)
+  }
+  return { cert: readFileSync(join(directory, certName), 'utf8'), key: readFileSync(join(directory, keyName), 'utf8') }
+}
+
+function listIfExists(directory: string): string[] {
+  try {
+    return readdirSync(directory).sort()
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return []
+    throw error
+  }
+}

@@ -1,0 +1,39 @@
+/** Tells the listeners of a build of each vertex, and remembers how it got its result. */
+import type { Context } from '../core/context.js'
+import type { Vertex, VertexId } from '../graph/op.js'
+import { errorLine } from './failure.js'
+import type { SolvedBy } from './solution.js'
+
+/** Tells of each vertex once that it started and once that it is done. */
+export interface Report {
+  started(vertex: Vertex): void
+  done(vertex: Vertex, by: SolvedBy): void
+  failed(vertex: Vertex, error: unknown): void
+  readonly how: ReadonlyMap<VertexId, SolvedBy>
+}
+
+/** A report to the listeners of `ctx`; `now` is in ms since 1970. */
+export function createReport(now: () => number, ctx: Context): Report {
+  const how = new Map<VertexId, SolvedBy>()
+  const started = new Set<VertexId>()
+  const begin = ({ id, name }: Vertex): void => {
+    if (started.has(id)) return
+    started.add(id)
+    ctx.emit({ type: 'vertex-started', id, name, atMs: now() })
+  }
+  return {
+    how,
+    started: begin,
+    done(vertex, by) {
+      if (how.has(vertex.id)) return
+      how.set(vertex.id, by)
+      begin(vertex)
+      ctx.emit({ type: 'vertex-done', id: vertex.id, name: vertex.name, atMs: now(), cached: by !== 'ran' })
+    },
+    failed(vertex, error) {
+      if (!started.has(vertex.id)) return
+      const { id, name } = vertex
+      ctx.emit({ type: 'vertex-done', id, name, atMs: now(), cached: false, error: errorLine(error) })
+    },
+  }
+}

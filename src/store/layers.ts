@@ -1,0 +1,128 @@
+/**
+ * What is known of layers, one file for each DiffID.
+ *
+ * A record is believed when what it names is there. One from an earlier boot of the machine is compared with the files of
+ * its snapshot first: a snapshot is not fsynced, and a power cut may have left it without its last files.
+ */
+import { existsSync, rmSync } from 'node:fs'
+import type { Descriptor } from '../core/descriptor.js'
+import { type DiffID, hexOf, isDigest, parseDiffId } from '../core/digest.js'
+import { decodePath } from '../core/path-bytes.js'
+import { asStoreError } from '../io/disk-error.js'
+import { readBytesIfExists } from '../io/fs.js'
+import { withLock } from './lock.js'
+import { matchesList } from './matches-list.js'
+import { isObject, isTextList, readRecord, writeRecord } from './record-file.js'
+import type { Session } from './session.js'
+import type { LayerRecord, Layers } from './types.js'
+
+/** A layer record as it is on disk. */
+export interface SavedLayer extends LayerRecord {
+  /** The boot in which its snapshot was last known to be whole. */
+  readonly bootId: string
+}
+
+/** The layers of a store. What was found once is not looked for again, except by `arePresent`. */
+export function openLayers(session: Session): Layers {
+  const known = new Map<DiffID, LayerRecord>()
+  return {
+    find(diffId) {
+      const earlier = known.get(diffId)
+      if (earlier !== undefined) return earlier
+      session.pin(`layer:${hexOf(diffId)}`)
+      const found = load(session, diffId)
+      if (found !== undefined) known.set(diffId, found)
+      return found
+    },
+    save(record) {
+      session.pin(`layer:${hexOf(record.diffId)}`)
+      const inForce = withLock(session.layout, 'layers', () => merge(session, record))
+      known.set(record.diffId, inForce)
+      return inForce
+    },
+    arePresent(diffIds) {
+      const missing = diffIds.filter((diffId) => load(session, diffId) === undefined)
+      for (const diffId of missing) known.delete(diffId)
+      return missing.length === 0
+    },
+  }
+}
+
+/** The record on disk with what of it is really there, or undefined when nothing is. */
+function load(session: Session, diffId: DiffID): LayerRecord | undefined {
+  const path = session.layout.layer(diffId)
+  const saved = readRecord(path, isSavedLayer)
+  if (saved === undefined || saved.diffId !== diffId) return undefined
+  const { bootId, snapshot, ...rest } = saved
+  if (snapshot !== undefined && isWhole(session, snapshot, bootId)) {
+    if (bootId !== session.bootId) writeRecord(path, { ...saved, bootId: session.bootId })
+    return { ...rest, snapshot }
+  }
+  const isReachable = rest.sources.length > 0 || rest.blobs.some(({ digest }) => existsSync(session.layout.blob(digest)))
+  return isReachable && rest.blobs.length > 0 ? rest : undefined
+}
+
+/** True when a snapshot has all its files. In the boot that made it, being there is enough: it came by rename. */
+function isWhole(session: Session, snapshot: string, bootId: string): boolean {
+  const directory = session.layout.snapshot(snapshot)
+  if (!existsSync(directory)) return false
+  if (bootId === session.bootId) return true
+  const entries = readBytesIfExists(session.layout.entries(snapshot))
+  return entries !== undefined && matchesList(directory, decodePath(entries))
+}
+
+function merge(session: Session, record: LayerRecord): LayerRecord {
+  const existing = load(session, record.diffId)
+  const snapshot = existing?.snapshot ?? record.snapshot
+  const contentId = record.contentId ?? existing?.contentId
+  const merged: LayerRecord = {
+    diffId: record.diffId,
+    size: existing?.snapshot === undefined ? record.size : existing.size,
+    blobs: unite([...(existing?.blobs ?? []), ...record.blobs], (blob) => blob.digest),
+    sources: unite([...(existing?.sources ?? []), ...record.sources], (source) => source),
+    ...(snapshot === undefined ? {} : { snapshot }),
+    ...(contentId === undefined ? {} : { contentId }),
+  }
+  const saved: SavedLayer = { ...merged, bootId: session.bootId }
+  if (JSON.stringify(existing) !== JSON.stringify(merged)) writeRecord(session.layout.layer(record.diffId), saved)
+  if (record.snapshot !== undefined && snapshot !== record.snapshot) dropSnapshot(session, record.snapshot)
+  return merged
+}
+
+/** Removes a snapshot that another process's, made at the same time, stands in for. */
+function dropSnapshot(session: Session, id: string): void {
+  try {
+    rmSync(session.layout.entries(id), { force: true })
+  } catch (error) {
+    throw asStoreError(error, session.layout.entries(id))
+  }
+  session.discard(session.layout.snapshot(id))
+}
+
+function unite<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
+  return [...new Map(items.map((item) => [keyOf(item), item])).values()]
+}
+
+/** True for a value of the form of a layer record. */
+export function isSavedLayer(value: unknown): value is SavedLayer {
+  if (!isObject(value)) return false
+  const { diffId, snapshot, contentId, size, blobs, sources, bootId } = value
+  return (
+    typeof diffId === 'string' &&
+    parseDiffId(diffId) !== undefined &&
+    (snapshot === undefined || typeof snapshot === 'string') &&
+    (contentId === undefined || (typeof contentId === 'string' && isDigest(contentId))) &&
+    typeof size === 'number' &&
+    Array.isArray(blobs) &&
+    blobs.every(isDescriptor) &&
+    isTextList(sources) &&
+    typeof bootId === 'string'
+  )
+}
+
+/** True for a value with the members that every descriptor has. */
+export function isDescriptor(value: unknown): value is Descriptor {
+  if (!isObject(value)) return false
+  const { mediaType, digest, size } = value
+  return typeof mediaType === 'string' && typeof digest === 'string' && isDigest(digest) && typeof size === 'number'
+}

@@ -1,0 +1,82 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { openPlain } from '../../src/cli/plain.js'
+import { openRawJson } from '../../src/cli/rawjson.js'
+import type { BuildEvent } from '../../src/core/context.js'
+import { recorded } from './events.js'
+
+function plainOf(events: readonly BuildEvent[]): string {
+  const parts: string[] = []
+  const display = openPlain({ write: (text) => parts.push(text), color: false })
+  for (const event of events) display.handle(event)
+  display.close()
+  return parts.join('')
+}
+
+test('plain lines have the shape of BuildKit', () => {
+  assert.is(
+    plainOf(recorded),
+    `#1 [1/3] FROM debian
+#1 sha256:1234 0B / 2.5MB
+#1 sha256:1234 2.5MB / 2.5MB 0.4s done
+#1 DONE 0.5s
+
+#2 [2/3] RUN npm ci
+
+#3 [other 2/2] COPY . .
+#3 CACHED
+
+#2 [2/3] RUN npm ci
+#2 0.500 added 12 packages
+#2 0.500 100%
+#2 0.600 npm warn
+#2 1.200 last
+#2 DONE 1.2s
+
+#4 [3/3] RUN false
+#4 ERROR: exited with code 1
+`,
+  )
+})
+
+test('a character that is cut in two by the pipe is put together', () => {
+  const bytes = Buffer.from('grün\n')
+  const events: BuildEvent[] = [
+    { type: 'vertex-started', id: 'x', name: 'x', atMs: 0 },
+    { type: 'log', id: 'x', atMs: 0, stream: 1, data: bytes.subarray(0, 3) },
+    { type: 'log', id: 'x', atMs: 0, stream: 1, data: bytes.subarray(3) },
+  ]
+  assert.match(plainOf(events), /#1 0\.000 grün\n/)
+})
+
+test('warnings are printed where they come up', () => {
+  const warning: BuildEvent = {
+    type: 'warning',
+    diagnostic: { severity: 'warning', code: 'StageNameCasing', message: 'use lower case' },
+  }
+  assert.is(plainOf([warning]), '\nwarning: use lower case [StageNameCasing]\n')
+})
+
+test('rawjson is one object a line with the field names of BuildKit', () => {
+  const lines: string[] = []
+  const display = openRawJson((line) => lines.push(line))
+  for (const event of recorded) display.handle(event)
+  assert.ok(lines.every((line) => line.endsWith('\n') && line.indexOf('\n') === line.length - 1))
+  const parsed = lines.map((line) => JSON.parse(line) as Record<string, Record<string, unknown>[]>)
+  const done = parsed.flatMap((line) => line.vertexes ?? []).filter((vertex) => vertex.completed !== undefined)
+  assert.equal(done[1], {
+    digest: 'c',
+    name: '[other 2/2] COPY . .',
+    started: '1970-01-01T00:00:01.500Z',
+    completed: '1970-01-01T00:00:01.900Z',
+    cached: true,
+  })
+  assert.is(done.at(-1)?.error, 'exited with code 1')
+  const logs = parsed.flatMap((line) => line.logs ?? [])
+  assert.is(Buffer.from(String(logs[0]?.data), 'base64').toString(), 'added 12 pack')
+  const statuses = parsed.flatMap((line) => line.statuses ?? [])
+  assert.is(statuses.at(-1)?.completed, '1970-01-01T00:00:01.400Z')
+  assert.is(statuses.at(-1)?.started, '1970-01-01T00:00:01.000Z')
+})
+
+test.run()
