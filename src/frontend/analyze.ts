@@ -25,7 +25,7 @@ export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
   const predefined = predefinedArgs(options.buildPlatform, platform, options.target, options.buildArgs)
   const globals = readGlobals(globalSteps, predefined, options.buildArgs, ast.escape, diagnostics)
   const stages = readStages(groups, { ast, options, platform, globals, diagnostics })
-  const target = findTarget(stages, options.target, ast, diagnostics)
+  const target = findTarget(stages, options.target, diagnostics)
   const reachable = target === undefined ? [] : reachableStages(stages, [target])
   for (const index of reachable) diagnostics.push(...(stages[index]?.problems ?? []))
   diagnostics.push(...unusedBuildArgs(options.buildArgs, declaredArgs(ast.instructions), predefined.keys()))
@@ -68,7 +68,7 @@ function groupByStage(
     else diagnostics.push(beforeFrom(step))
   }
   if (stages.length === 0 && diagnostics.length === 0) {
-    const message = 'the Dockerfile has no FROM, so there is nothing to build'
+    const message = 'the dockerfile contains no stages to build: it has no FROM'
     diagnostics.push({ severity: 'error', code: 'DOCKERFILE_NO_STAGE', message, source: ast.source })
   }
   return { globals, stages }
@@ -208,12 +208,7 @@ function nameCircles(stage: Stage, stages: readonly Stage[], later: readonly Fou
 }
 
 /** The stage asked for: the last of that name, or of that number (names cannot be numbers), or the last one. */
-function findTarget(
-  stages: readonly Stage[],
-  target: string | undefined,
-  ast: Dockerfile,
-  diagnostics: Diagnostic[],
-): number | undefined {
+function findTarget(stages: readonly Stage[], target: string | undefined, diagnostics: Diagnostic[]): number | undefined {
   if (stages.length === 0) return undefined
   if (target === undefined || target === '') return stages.length - 1
   const lower = target.toLowerCase()
@@ -225,7 +220,7 @@ function findTarget(
   diagnostics.push({
     severity: 'error',
     code: 'DOCKERFILE_UNKNOWN_STAGE',
-    message: `target stage "${target}" could not be found in ${ast.source.name}`,
+    message: `target stage "${target}" could not be found`,
     hint: didYouMean(target, names) ?? known,
   })
   return undefined

@@ -46,7 +46,7 @@ type Fields = { -readonly [K in keyof GitRef]?: GitRef[K] }
 function classify(remote: string): Fields | undefined {
   if (/^[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:(?!\/\/)\S+$/.test(remote)) return {}
   const scheme = /^([a-z][a-z0-9+.-]*):\/\/([^/]+)(\/.*)?$/i.exec(remote)
-  if (scheme === null) return /^github\.com\/[^/]+\/.+$/.test(remote) ? { indistinguishableFromLocal: true } : undefined
+  if (scheme === null) return /^github\.com\/.+$/.test(remote) ? { indistinguishableFromLocal: true } : undefined
   const [, name = '', , path = ''] = scheme
   switch (name.toLowerCase()) {
     case 'ssh':
@@ -75,12 +75,20 @@ function readFragment(fragment: string): Fields {
   return { ...(ref === '' ? {} : { ref }), ...(subDir === '' ? {} : { subDir }) }
 }
 
+const booleans = new Set(['keep-git-dir', 'submodules', 'fetch-by-commit'])
+const known = new Set(['ref', 'tag', 'branch', 'subdir', 'checksum', 'commit', 'mtime', ...booleans])
+
 /** Adds the query's values to `fields`; answers what is wrong. */
 function readQuery(query: string, fields: Fields): string | undefined {
-  for (const [name, value] of new URLSearchParams(query)) {
+  const params = new URLSearchParams(query)
+  for (const [name, value] of params) {
+    if (params.getAll(name).length > 1) return `query "${name}" has multiple values`
+    if (value === '' && !booleans.has(name) && known.has(name)) return `query "${name}" has no value`
     const wrong = readQueryValue(name, value, fields)
     if (wrong !== undefined) return wrong
   }
+  if (params.has('tag') && params.has('branch')) return 'branch conflicts with tag'
+  if (fields.ref === undefined && fields.checksum !== undefined && fields.fetchByCommit !== true) fields.ref = fields.checksum
   return undefined
 }
 
@@ -113,7 +121,6 @@ function readQueryValue(name: string, value: string, fields: Fields): string | u
 }
 
 function setOnce(fields: Fields, field: 'ref' | 'subDir' | 'checksum', value: string): string | undefined {
-  if (value === '') return undefined
   const before = fields[field]
   if (before !== undefined && before !== value) return `${field.toLowerCase()} conflicts: "${before}" and "${value}"`
   fields[field] = value

@@ -100,8 +100,8 @@ function chmodOf(step: Step, chmod: string | undefined): string | undefined {
   throw problem(
     placeIn(step, flag === undefined ? step.instruction.span : flagWord(step.source, flag).span),
     'DOCKERFILE_BAD_FLAG',
-    `invalid chmod parameter: "${chmod}"`,
-    'write octal digits between 0 and 07777, or a symbolic mode like u+x,go=r',
+    `invalid chmod parameter: '${chmod}'. it should be octal string and between 0 and 07777`,
+    'a symbolic mode like u+x,go=r will do, too',
   )
 }
 

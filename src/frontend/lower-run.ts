@@ -80,7 +80,12 @@ function networkOf({ options }: StageLowering, step: Step): ExecOp['network'] {
   if (flag === undefined || value === 'default') return options.network
   if (value === 'host' && options.network !== 'host' && !options.allow.includes('network.host')) {
     const hint = 'allow it with --allow network.host'
-    throw problem(placeIn(step, flag.span), 'DOCKERFILE_UNSUPPORTED', 'the host network is not allowed for this build', hint)
+    throw problem(
+      placeIn(step, flag.span),
+      'DOCKERFILE_UNSUPPORTED',
+      'the entitlement network.host is not allowed for this build',
+      hint,
+    )
   }
   return value
 }
@@ -90,7 +95,12 @@ function securityOf({ options }: StageLowering, step: Step): ExecOp['security'] 
   if (flag === undefined || flag.value !== 'insecure') return 'sandbox'
   if (options.allow.includes('security.insecure')) return 'insecure'
   const hint = 'allow it with --allow security.insecure'
-  throw problem(placeIn(step, flag.span), 'DOCKERFILE_UNSUPPORTED', 'security.insecure is not allowed for this build', hint)
+  throw problem(
+    placeIn(step, flag.span),
+    'DOCKERFILE_UNSUPPORTED',
+    'the entitlement security.insecure is not allowed for this build',
+    hint,
+  )
 }
 
 function rejectDevices(step: Step): void {
@@ -147,9 +157,14 @@ function cacheMount(mounted: Mounted): ExecMount {
   const files = options.from === undefined ? undefined : mountedFiles(mounted, false)
   // The default id is the target as written, so that steps in different directories share a relative one.
   const id = options.id ?? posix.normalize(options.target ?? '').replace(/(.)\/$/, '$1')
-  const namespace = lowering.options.buildArgs.BUILDKIT_CACHE_MOUNT_NS ?? ''
+  const namespace = lowering.options.buildArgs.BUILDKIT_CACHE_MOUNT_NS
   return {
-    ...{ kind: 'cache', id: `${namespace}/${id}`, target: targetOf(mounted), sharing: options.sharing ?? 'shared' },
+    ...{
+      kind: 'cache',
+      id: namespace ? `${namespace}/${id}` : id,
+      target: targetOf(mounted),
+      sharing: options.sharing ?? 'shared',
+    },
     ...(files === undefined ? {} : { input: inputs.add(files) }),
     ...{ source: sourceOfMount(options), uid: options.uid ?? 0, gid: options.gid ?? 0, mode: options.mode ?? 0o755 },
     readonly: options.readonly ?? false,

@@ -42,7 +42,9 @@ export function lower(resolved: Resolved): Lowered {
   addLabels(target, analysis.options.labels)
   const roots: VertexId[] = target.rootfs === undefined ? [] : [target.rootfs]
   const image = target.image(stages[analysis.target ?? 0]?.platform ?? analysis.platform)
-  const vertices = orderVertices(plan.vertices(), roots)
+  // The order in which they were made is the file's and has inputs first; the walk only says which are needed.
+  const needed = new Set(orderVertices(plan.vertices(), roots))
+  const vertices = plan.vertices().filter((vertex) => needed.has(vertex))
   return { plan: { version: 1, source: analysis.source, vertices, image }, diagnostics }
 }
 

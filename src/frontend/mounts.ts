@@ -39,9 +39,9 @@ type FieldName = Exclude<keyof MountOptions, 'word' | 'type'>
 const allowed: Readonly<Record<MountType, readonly FieldName[]>> = {
   bind: ['target', 'source', 'from', 'readonly'],
   cache: ['target', 'id', 'source', 'from', 'readonly', 'sharing', 'mode', 'uid', 'gid'],
-  tmpfs: ['target', 'sizeBytes'],
-  secret: ['target', 'id', 'source', 'env', 'required', 'mode', 'uid', 'gid'],
-  ssh: ['target', 'id', 'source', 'required', 'mode', 'uid', 'gid'],
+  tmpfs: ['target', 'sizeBytes', 'readonly'],
+  secret: ['target', 'id', 'source', 'env', 'required', 'readonly', 'mode', 'uid', 'gid'],
+  ssh: ['target', 'id', 'source', 'required', 'readonly', 'mode', 'uid', 'gid'],
 }
 
 const spellings: Readonly<Record<string, FieldName | 'type' | 'readwrite'>> = {
@@ -104,7 +104,7 @@ class MountParser {
   }
 
   #type(): MountType {
-    const type = this.#text('type') ?? 'bind'
+    const type = this.#text('type')?.toLowerCase() ?? 'bind'
     if (isMountType(type)) return type
     const hint = didYouMean(type, types) ?? `types are ${types.join(', ')}`
     throw this.#error(type, `unsupported mount type "${type}"`, hint)
@@ -145,7 +145,7 @@ class MountParser {
   }
 
   #sharing(): MountOptions['sharing'] {
-    const text = this.#text('sharing')
+    const text = this.#text('sharing')?.toLowerCase()
     if (text === undefined || text === 'shared' || text === 'private' || text === 'locked') return text
     throw this.#error(
       text,
@@ -162,9 +162,10 @@ class MountParser {
     throw this.#error(text, `the mount option "size" is "${text}", expected a size like 64m`)
   }
 
-  #check({ type, target, id, source, env }: MountOptions): void {
-    if (target === undefined && (type === 'bind' || type === 'cache' || type === 'tmpfs')) {
-      throw this.#error(this.#word.text, `a ${type} mount needs a target`, 'add target=/path')
+  #check({ type, target, id, source, env, readonly }: MountOptions): void {
+    if (readonly !== undefined && readonly !== (type !== 'tmpfs') && type !== 'bind' && type !== 'cache') {
+      const always = type === 'tmpfs' ? 'writable' : 'read-only'
+      throw this.#error(this.#written('readonly'), `a ${type} mount is always ${always}`)
     }
     if (type !== 'secret') return
     if (id !== undefined && source !== undefined) {

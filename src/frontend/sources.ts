@@ -80,7 +80,12 @@ function checkOrder(index: number, name: string, query: SourceQuery): FileSource
   if (index === query.from) {
     return { kind: 'miss', reason: 'self', index, message: `circular dependency detected on stage: ${name}` }
   }
-  return { kind: 'miss', reason: 'later', index, message: `stage "${name}" is defined after the stage that uses it` }
+  return {
+    kind: 'miss',
+    reason: 'later',
+    index,
+    message: `cannot copy from stage "${name}": it needs to be defined before current stage`,
+  }
 }
 
 function imageSource(name: string): FileSource | SourceMiss {

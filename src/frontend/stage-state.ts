@@ -53,7 +53,8 @@ export class StageState {
 
   /** The image as it would be if the stage ended here. */
   image(platform: Platform): PlannedImage {
-    const { OnBuild, ...config } = this.config
+    const { OnBuild, ...rest } = this.config
+    const config = { ...rest, ...sortedRecords(rest) }
     const onBuild = OnBuild === undefined || OnBuild === null || OnBuild.length === 0 ? {} : { OnBuild }
     const author = this.author === undefined ? {} : { author: this.author }
     return {
@@ -63,6 +64,19 @@ export class StageState {
       history: this.history,
     }
   }
+}
+
+/** The records of a config with their names in order, as Docker writes them: the same image has the same bytes. */
+function sortedRecords({ Labels, ExposedPorts, Volumes }: MutableConfig): MutableConfig {
+  return {
+    ...(Labels === undefined ? {} : { Labels: sortRecord(Labels) }),
+    ...(ExposedPorts === undefined ? {} : { ExposedPorts: sortRecord(ExposedPorts) }),
+    ...(Volumes === undefined ? {} : { Volumes: sortRecord(Volumes) }),
+  }
+}
+
+function sortRecord<T>(record: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
 /** The state of a stage that starts from nothing. */

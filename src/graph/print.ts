@@ -50,7 +50,7 @@ function printImage(plan: BuildPlan, names: Names): string {
     `  rootfs: ${rootfs === undefined ? 'none' : (names.get(rootfs) ?? rootfs)}`,
     ...printFields(config, '  '),
     '  history:',
-    ...history.map((entry) => `    ${printHistory(entry, names)}`),
+    ...history.map((entry) => `    ${printHistory(entry, names).replaceAll('\n', '\n      ')}`),
   ].join('\n')
 }
 
@@ -62,15 +62,20 @@ function printHistory(entry: PlannedHistory, names: Names): string {
 /** Fields in the order of their names; objects are indented, lists of objects have one line per item. */
 function printFields(fields: object, indent: string): string[] {
   return Object.entries(fields)
-    .filter(([, value]) => value !== undefined)
+    .filter(([, value]) => !isPlain(value))
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .flatMap(([key, value]: [string, unknown]) => {
-      if (Array.isArray(value) && value.length > 0) {
+      if (Array.isArray(value)) {
         return [`${indent}${key}:`, ...value.map((item) => `${indent}  - ${JSON.stringify(item)}`)]
       }
       if (isRecord(value)) return [`${indent}${key}:`, ...printFields(value, `${indent}  `)]
-      return [`${indent}${key}: ${JSON.stringify(value)}`]
+      return [`${indent}${key}: ${key === 'mode' ? `0${Number(value).toString(8)}` : JSON.stringify(value)}`]
     })
+}
+
+/** What says "nothing special": left out, so that the rest can be seen. */
+function isPlain(value: unknown): boolean {
+  return value === undefined || value === false || value === '' || (Array.isArray(value) && value.length === 0)
 }
 
 function isRecord(value: unknown): value is object {

@@ -16,6 +16,7 @@ const wired: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> 
   shell: () => import('./shell.js'),
   instructions: () => import('./instructions.js'),
   realworld: () => import('./realworld.js'),
+  dag: () => import('./dag.js'),
 }
 
 function isFolder(path: string): boolean {
