@@ -2,13 +2,12 @@
  * CST → AST, with the checks that need no environment: known flags, numbers of arguments, stage names, ONBUILD nesting,
  * HEALTHCHECK options. What depends on expansion (ports, signals, mounts, platforms) is checked when lowering.
  */
-import type { CstElement, CstNode, IToken } from 'chevrotain'
+import type { CstNode, IToken } from 'chevrotain'
 import type { Span } from '../src/core/span.js'
 import { didYouMean } from '../src/core/suggest.js'
 import type {
   CommandLine,
   CopyInstruction,
-  Flag,
   FromInstruction,
   HealthcheckInstruction,
   Heredoc,
@@ -22,9 +21,9 @@ import type {
   WordsInstruction,
 } from './ast.js'
 import { trimBlanks } from './blank.js'
-import { parseDevice } from './device.js'
-import { parseDuration } from './duration.js'
-import { checkFlags, flagsOf, readFlag } from './flags.js'
+import { firstToken, nodeIn, nodesIn, onlyNode, tokensIn } from './cst.js'
+import { checkHealthFlags, checkKnownFlags, checkRunFlags } from './flag-checks.js'
+import { readFlag } from './flags.js'
 import { parseHeredocWord, stripLeadingTabs } from './heredocs.js'
 import type { LexedHeredoc, LexedLine } from './lexer.js'
 import { formHint, type Reporter } from './messages.js'
@@ -104,25 +103,9 @@ function buildFrom(cst: CstNode, scope: Scope): FromInstruction | undefined {
 
 function buildRun(cst: CstNode, scope: Scope): RunInstruction {
   const base = baseOf(cst, scope)
-  checkChoice(base.flags, 'network', ['default', 'none', 'host'], scope)
-  checkChoice(base.flags, 'security', ['sandbox', 'insecure'], scope)
-  checkDevices(base.flags, scope)
+  checkRunFlags(base.flags, scope.report)
   const heredocs = scope.lexed.heredocs.map((heredoc) => heredocOf(heredoc, scope))
   return { kind: 'run', ...base, command: commandOf(cst, scope), heredocs }
-}
-
-function checkDevices(flags: readonly Flag[], { report }: Scope): void {
-  for (const { name, value, span } of flags) {
-    const device = name === 'device' && value !== undefined ? parseDevice(value) : undefined
-    if (device !== undefined && 'problem' in device) report.error('DOCKERFILE_BAD_FLAG', device.problem, span, device.hint)
-  }
-}
-
-function checkChoice(flags: readonly Flag[], name: string, choices: readonly string[], { report }: Scope): void {
-  const flag = flags.find((candidate) => candidate.name === name)
-  if (flag?.value === undefined || choices.includes(flag.value)) return
-  const message = `--${name} is "${flag.value}", expected ${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}`
-  report.error('DOCKERFILE_BAD_FLAG', message, flag.span, didYouMean(flag.value, choices))
 }
 
 function buildPairs(cst: CstNode, kind: 'env' | 'label', scope: Scope): KeyValueInstruction {
@@ -272,34 +255,8 @@ function buildHealthcheck(cst: CstNode, scope: Scope): HealthcheckInstruction | 
     return undefined
   }
   if (isEmpty) bad('HEALTHCHECK CMD has no command', word.span, formHint('HEALTHCHECK'))
-  checkHealthFlags(base.flags, scope)
+  checkHealthFlags(base.flags, scope.report)
   return { kind: 'healthcheck', ...base, command }
-}
-
-const millisecond = 1_000_000
-
-function checkHealthFlags(flags: readonly Flag[], { report }: Scope): void {
-  for (const { name, value, span } of flags) {
-    if (value === undefined || value === '' || flagsOf('healthcheck')[name] === undefined) continue
-    if (name === 'retries') {
-      const count = /^[+-]?\d+$/.test(value) ? Number(value) : Number.NaN
-      if (count >= 0 && count < 2 ** 31) continue
-      const problem = count < 0 ? `--retries cannot be negative, found ${value}` : `--retries is "${value}", expected a number`
-      report.error('DOCKERFILE_BAD_FLAG', problem, span, 'write a whole number like --retries=3')
-      continue
-    }
-    const duration = parseDuration(value)
-    if (duration === undefined) {
-      report.error(
-        'DOCKERFILE_BAD_FLAG',
-        `--${name} is "${value}", expected a duration`,
-        span,
-        `write a duration like --${name}=1m30s`,
-      )
-    } else if (duration !== 0 && duration < millisecond) {
-      report.error('DOCKERFILE_BAD_FLAG', `--${name} is ${value}, it cannot be less than 1ms`, span, 'write 0 for the default')
-    }
-  }
 }
 
 function buildOnbuild(prefixes: readonly CstNode[], inner: CstNode, scope: Scope): OnbuildInstruction | undefined {
@@ -354,32 +311,6 @@ function skippedChecksIn(comment: string): string[] {
     .filter((name) => name !== '')
 }
 
-function checkKnownFlags(kind: string, flags: readonly Flag[], report: Reporter): void {
-  const table = flagsOf(kind)
-  const names = Object.keys(table)
-  const keyword = kind.toUpperCase()
-  for (const { problem, index } of checkFlags(flags, table)) {
-    const flag = flags[index]
-    if (flag === undefined) continue
-    const name = `--${flag.name}`
-    if (problem === 'unknown') {
-      const known =
-        names.length === 0 ? `${keyword} has no flags` : `${keyword} knows ${names.map((each) => `--${each}`).join(', ')}`
-      const near = didYouMean(
-        name,
-        names.map((each) => `--${each}`),
-      )
-      report.error('DOCKERFILE_UNKNOWN_FLAG', `unknown flag ${name} of ${keyword}`, flag.span, near ?? known)
-    } else if (problem === 'repeated') {
-      report.error('DOCKERFILE_BAD_FLAG', `${name} is given twice`, flag.span, 'remove one of them')
-    } else if (problem === 'missing-value') {
-      report.error('DOCKERFILE_BAD_FLAG', `${name} has no value`, flag.span, `write ${name}=VALUE`)
-    } else {
-      report.error('DOCKERFILE_BAD_FLAG', `${name} is "${flag.value}", expected true or false`, flag.span)
-    }
-  }
-}
-
 function commandOf(cst: CstNode, scope: Scope): CommandLine {
   const command = nodeIn(cst, 'command')
   const [json] = nodesIn(command, 'json')
@@ -422,34 +353,4 @@ function wordOf(token: IToken, scope: Scope): Word {
 
 function spanOf(token: IToken, { lexed }: Scope): Span {
   return lexed.line.span(token.startOffset, token.startOffset + token.image.length)
-}
-
-function isToken(element: CstElement): element is IToken {
-  return 'image' in element
-}
-
-function tokensIn(cst: CstNode, name: string): IToken[] {
-  return (cst.children[name] ?? []).filter(isToken)
-}
-
-function nodesIn(cst: CstNode, name: string): CstNode[] {
-  return (cst.children[name] ?? []).filter((element): element is CstNode => !isToken(element))
-}
-
-function nodeIn(cst: CstNode, name: string): CstNode {
-  const [node] = nodesIn(cst, name)
-  if (node === undefined) throw new Error(`the rule ${cst.name} has no ${name}`)
-  return node
-}
-
-/** The one sub-rule of a rule that is a choice. */
-function onlyNode(cst: CstNode): CstNode {
-  for (const [element] of Object.values(cst.children)) if (element !== undefined && !isToken(element)) return element
-  throw new Error(`the rule ${cst.name} has no sub-rule`)
-}
-
-/** The keyword of an instruction's rule: its first token. */
-function firstToken(cst: CstNode): IToken {
-  for (const elements of Object.values(cst.children)) for (const element of elements) if (isToken(element)) return element
-  throw new Error(`the rule ${cst.name} has no token`)
 }

@@ -79,8 +79,7 @@ const flags = [t.Blank, t.FlagsEnd, t.Flag]
 function modes(escapeChar: '\\' | '`'): Record<string, TokenType[]> {
   const { pair, bare, legacyKey, danglingEscape } = t.pairTokensBy[escapeChar]
   return {
-    line: [...t.keywords, t.UnknownKeyword, t.Blank],
-    onbuild: [...flags, ...t.keywords, t.UnknownKeyword],
+    line: [...flags, ...t.keywords, t.UnknownKeyword],
     words: [...flags, t.Word],
     list: [...flags, t.JsonOpen, t.JsonNotStrings, t.Word],
     command: [...flags, t.JsonOpen, t.JsonNotStrings, t.RestText],

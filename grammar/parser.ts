@@ -7,7 +7,7 @@ import { type CstNode, CstParser, EMPTY_ALT, type IOrAlt, type IParserConfig, ty
 import * as t from './tokens.js'
 
 const vocabulary: TokenType[] = [
-  ...[t.Keyword, ...t.keywords, t.UnknownKeyword, t.Flag, t.Word, t.RestText, t.HealthKind, t.Pair, t.Definition],
+  ...[...t.keywords, t.UnknownKeyword, t.Flag, t.Word, t.RestText, t.HealthKind, t.Pair, t.Definition],
   ...[t.LegacyKey, t.JsonOpen, t.JsonNotStrings, t.JsonString, t.JsonComma, t.JsonClose, t.HeredocBody],
 ]
 

@@ -8,15 +8,12 @@ import { isBlank, skipBlanks } from './blank.js'
 
 const blank = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/
 
-/** The category of all instruction names. */
-export const Keyword = createToken({ name: 'Keyword', pattern: Lexer.NA })
-
 function keyword(name: string, mode: string): TokenType {
   const pattern = new RegExp(`${name}(?![^\\t\\v\\f\\r ])`, 'i')
-  return createToken({ name, pattern, categories: Keyword, push_mode: mode, line_breaks: false })
+  return createToken({ name, pattern, push_mode: mode, line_breaks: false })
 }
 
-// Line start. The mode after a keyword says what its arguments look like.
+// Line start, and after ONBUILD. The mode after a keyword says what its arguments look like.
 export const Add = keyword('Add', 'list')
 export const Arg = keyword('Arg', 'pairs')
 export const Cmd = keyword('Cmd', 'command')
@@ -28,7 +25,7 @@ export const From = keyword('From', 'words')
 export const Healthcheck = keyword('Healthcheck', 'health')
 export const Label = keyword('Label', 'legacyPairs')
 export const Maintainer = keyword('Maintainer', 'text')
-export const Onbuild = keyword('Onbuild', 'onbuild')
+export const Onbuild = keyword('Onbuild', 'line')
 export const Run = keyword('Run', 'command')
 export const Shell = keyword('Shell', 'command')
 export const Stopsignal = keyword('Stopsignal', 'text')
@@ -48,7 +45,7 @@ export const keywords: readonly TokenType[] = [
   ...[Stopsignal, User, Volume, Workdir],
 ]
 
-// Flags, in every mode but line start and JSON. Only before the first argument.
+// Flags, in every mode but JSON. They follow a keyword or a flag only.
 export const Flag = createToken({ name: 'Flag', pattern: flagAt(false), line_breaks: false })
 export const FlagsEnd = createToken({ name: 'FlagsEnd', pattern: flagAt(true), group: Lexer.SKIPPED, line_breaks: false })
 export const Blank = createToken({ name: 'Blank', pattern: blank, group: Lexer.SKIPPED, line_breaks: false })
@@ -128,7 +125,7 @@ function isBeforeArguments(matched: readonly IToken[]): boolean {
     type === Flag ||
     type === FlagsEnd ||
     type === HealthKind ||
-    (type?.CATEGORIES?.includes(Keyword) ?? false) ||
+    (type !== undefined && keywords.includes(type)) ||
     type === UnknownKeyword
   )
 }

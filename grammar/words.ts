@@ -6,7 +6,7 @@
  * chevrotain: lowering and linting use it as well as the parser.
  */
 import { isBlank } from './blank.js'
-import { parsePattern, replacePattern, trimPrefix, trimSuffix } from './patterns.js'
+import { type ExpansionProblem, Problem, type Substitution, substitute, unsupported } from './substitution.js'
 
 /** Looks up a variable; undefined means unset. A `Map` will do. */
 export interface Env {
@@ -32,15 +32,6 @@ export interface Expansion {
   readonly used: readonly string[]
   /** Variables that were looked up and not found. */
   readonly unset: readonly string[]
-}
-
-/** Why a word cannot be expanded; whoever knows its place makes a `Diagnostic` of it. */
-export interface ExpansionProblem {
-  readonly code: 'DOCKERFILE_SYNTAX' | 'DOCKERFILE_BAD_SUBSTITUTION' | 'DOCKERFILE_VARIABLE_REQUIRED'
-  readonly message: string
-  readonly hint?: string
-  /** The offset in the given text where the trouble starts. */
-  readonly offset: number
 }
 
 /** A word of an expanded text; offsets are into the text that was given. */
@@ -69,19 +60,6 @@ export function expandWords(
   return new Expander(text, env, options).run()
 }
 
-/** What to do with the text of a `${NAME…` once its end is found. */
-interface Substitution {
-  readonly name: string
-  /** `-`, `+`, `?`, `#`, `%`, `/` or something that is not supported. */
-  readonly operator: string
-  readonly nullIsUnset: boolean
-  readonly start: number
-  /** For `/`: true when all matches are replaced. */
-  readonly all: boolean
-  /** For `/`: the pattern, once it is complete. */
-  pattern: string | undefined
-}
-
 /** A text that is being read: the whole, or what stands in `${NAME:-here}`. */
 interface Frame {
   readonly substitution: Substitution | undefined
@@ -91,13 +69,6 @@ interface Frame {
   /** The text inside double quotes, while inside, and where they start. */
   quoted: string[] | undefined
   quoteStart: number
-}
-
-class Problem {
-  readonly problem: ExpansionProblem
-  constructor(code: ExpansionProblem['code'], message: string, offset: number, hint?: string) {
-    this.problem = hint === undefined ? { code, message, offset } : { code, message, offset, hint }
-  }
 }
 
 const nameStart = /[\p{L}_]/u
@@ -344,38 +315,6 @@ function unclosedQuote(kind: 'single' | 'double', offset: number): Problem {
     offset,
     `add the closing ${quote}`,
   )
-}
-
-function unsupported(modifier: string, offset: number): Problem {
-  return new Problem(
-    'DOCKERFILE_BAD_SUBSTITUTION',
-    `unsupported modifier "${modifier}" in a substitution`,
-    offset,
-    'supported are :- - :+ + :? ? # ## % %% / and //',
-  )
-}
-
-function substitute(substitution: Substitution, value: string | undefined, text: string): string | Problem {
-  const { name, operator, nullIsUnset, start, pattern, all } = substitution
-  const missing = value === undefined || (nullIsUnset && value === '')
-  if (operator === '-') return missing ? text : value
-  if (operator === '+') return missing ? '' : text
-  if (operator === '?') {
-    if (!missing) return value
-    const reason = text !== '' ? text : value === undefined ? 'is not allowed to be unset' : 'is not allowed to be empty'
-    const hint = `give the variable ${name} a value with ENV, ARG or --build-arg`
-    return new Problem('DOCKERFILE_VARIABLE_REQUIRED', `${name}: ${reason}`, start, hint)
-  }
-  if (nullIsUnset) return unsupported(`:${operator}`, start)
-  const longest = pattern === undefined && text.startsWith(operator)
-  const written = pattern ?? (longest ? text.slice(1) : text)
-  const tokens = parsePattern(written)
-  if (tokens === undefined) {
-    const hint = 'in a pattern a backslash may stand before * ? \\ / and } only'
-    return new Problem('DOCKERFILE_BAD_SUBSTITUTION', `the pattern "${written}" has an unknown escape`, start, hint)
-  }
-  if (pattern !== undefined) return replacePattern(value ?? '', tokens, text, all)
-  return operator === '#' ? trimPrefix(value ?? '', tokens, longest) : trimSuffix(value ?? '', tokens, longest)
 }
 
 /** Collects words: a blank ends one, unless it was quoted or escaped. */

@@ -9,8 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BuildError } from '../src/core/errors.js'
 import { readTextIfExists } from '../src/io/fs.js'
 import { Scope } from '../src/io/scope.js'
-import { outOfMemoryKills } from './cgroup.js'
 import { type OciHost, ociConfig } from './drivers/oci.js'
+import { execProblem } from './exec-check.js'
 import { prepareMounts } from './mount-plan.js'
 import { mountOverlay, unmountOverlay } from './mounts.js'
 import type { JoinedNetwork } from './network.js'
@@ -42,7 +42,6 @@ export async function runContainer(
   return releasing(async (scope) => {
     const bundle = prepareBundle(plan, host, scope)
     const cgroupsPath = cgroupsPathOf(host.runtime, host.id)
-    const watchesMemory = plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined
     const child = startProcess(runtimeArguments('run', host.runtime, host.state, bundle, host.id), {
       env: host.env,
       stdin: io.stdin,
@@ -51,7 +50,6 @@ export async function runContainer(
       // A terminal is handed on by the runtime, which must be in the foreground group for that.
       ownSession: !plan.terminal,
     })
-    const kills = watchesMemory ? outOfMemoryKills(cgroupsPath, host.host.cgroupVersion) : undefined
     const end = await endOrAbort(child, bundle, signal)
     signal.throwIfAborted()
     return exitStatusOf({
@@ -59,7 +57,8 @@ export async function runContainer(
       command: plan.argv[0] ?? '',
       end,
       log: readTextIfExists(join(bundle, 'log')) ?? '',
-      outOfMemory: end.code === 137 && (kills?.() ?? false),
+      execProblem: () => execProblem(join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd),
+      limitsMemory: plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined,
     })
   })
 }

@@ -57,7 +57,7 @@ function namespaceOf(pid: string): string | undefined {
 export function mountOverlay(parts: OverlayParts, target: string): void {
   const directories = new DirectoryNames()
   try {
-    const lowers = parts.lowers.map((path) => directories.nameOf(path)).reverse()
+    const lowers = directories.namesOf(parts.lowers).reverse()
     const options = [`lowerdir=${lowers.join(':')}`, 'redirect_dir=off', 'metacopy=off', 'index=off', 'xino=off']
     if (parts.upper === undefined || parts.work === undefined) {
       mount('overlay', target, 'overlay', mountFlags.readonly, options.join(','))
@@ -98,9 +98,18 @@ function overlayError(error: unknown, parts: OverlayParts): unknown {
   return new SandboxError('SANDBOX_MOUNT_FAILED', message, { cause: error, hint: hints[code] })
 }
 
+/** Bytes of the page that the other options leave. */
+const roomForLowers = 3_800
+
 /** Gives directories short names by way of open descriptors; directories with one parent share one descriptor. */
 class DirectoryNames {
   readonly #descriptors = new Map<string, number>()
+
+  /** Names by parent; when those would not fit into the page, a descriptor for each. */
+  namesOf(paths: readonly string[]): string[] {
+    const names = paths.map((path) => this.nameOf(path))
+    return names.join(':').length < roomForLowers ? names : paths.map((path) => this.#open(path))
+  }
 
   nameOf(path: string): string {
     const name = basename(path)

@@ -36,7 +36,7 @@ export interface NetworkPoolHost {
   readonly watch: (pid: number) => void
   readonly forget: (pid: number) => void
   /** Told once when there is no private network. */
-  readonly warn: (message: string, hint: string) => void
+  readonly warn: (message: string, hint: string | undefined) => void
 }
 
 interface PrivateNetwork {
@@ -86,7 +86,7 @@ export class NetworkPool implements AsyncDisposable {
       return await opening
     } catch (error) {
       if (!(error instanceof SandboxError)) throw error
-      if (this.#problem === undefined) this.#host.warn(`${error.message}; the commands use the host's network`, error.hint ?? '')
+      if (this.#problem === undefined) this.#host.warn(error.message, error.hint)
       this.#problem = error
       return undefined
     }

@@ -94,7 +94,10 @@ class OciSandbox implements Sandbox {
       const runtime = await chooseRuntime({ wanted, searchPath, stateDirectory, state, env: this.#env, host: this.#host })
       rememberRuntime(state, runtime.path)
       const guardian = startGuardian(state, runtime.path, this.#env)
-      const networks = new NetworkPool({ directory: state.bundles, searchPath, env: this.#env, warn, ...guardian })
+      const warnOfHost = (message: string, hint: string | undefined): void => {
+        warn(`${message}, so commands run on the host's network`, hint)
+      }
+      const networks = new NetworkPool({ directory: state.bundles, searchPath, env: this.#env, warn: warnOfHost, ...guardian })
       return { state, runtime, guardian, networks, cleaning: removeLeftovers(stateDirectory, this.#env) }
     } catch (error) {
       state.close()

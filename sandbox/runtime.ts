@@ -149,7 +149,7 @@ export function runtimeArguments(
 
 /** Where a container's cgroup is, or undefined when the runtime makes none. */
 export function cgroupsPathOf(runtime: Runtime, id: string): string | undefined {
-  return runtime.mode === 'no-cgroups' ? undefined : `/mille/${id}`
+  return runtime.mode === 'no-cgroups' ? undefined : `/mille-${id}`
 }
 
 interface Answer {

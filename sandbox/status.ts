@@ -6,6 +6,7 @@
  */
 import { constants } from 'node:os'
 import { SandboxError } from '../src/core/errors.js'
+import type { ExecProblem } from './exec-check.js'
 import type { ExitStatus } from './plan.js'
 import type { ProcessEnd } from './spawn.js'
 
@@ -16,7 +17,9 @@ export interface RuntimeEnd {
   readonly end: ProcessEnd
   /** The runtime's log: lines of JSON. */
   readonly log: string
-  readonly outOfMemory: boolean
+  readonly limitsMemory: boolean
+  /** Looks at the program's file; asked only when it may not have been started. */
+  readonly execProblem: () => ExecProblem | undefined
 }
 
 /**
@@ -35,7 +38,21 @@ export function exitStatusOf(run: RuntimeEnd): ExitStatus {
       `${run.runtimeName} was killed by ${signal ?? 'a signal'} before the command ended`,
     )
   }
-  return { exitCode: code, signal: code > 128 ? signalName(code - 128) : undefined, outOfMemory: run.outOfMemory }
+  const problem = code === failedExecCode ? run.execProblem() : undefined
+  if (problem !== undefined) throw execError(problem)
+  // The cgroup, which counted the kills, is gone with the container. But nothing else sends SIGKILL inside it as a rule.
+  const outOfMemory = run.limitsMemory && code === 128 + constants.signals.SIGKILL
+  return { exitCode: code, signal: code > 128 ? signalName(code - 128) : undefined, outOfMemory }
+}
+
+/** What crun and runc exit with when execve(2) failed. */
+const failedExecCode = 1
+
+function execError(problem: ExecProblem): SandboxError {
+  const isMissing = problem.kind === 'not-found'
+  return new SandboxError(isMissing ? 'SANDBOX_COMMAND_NOT_FOUND' : 'SANDBOX_COMMAND_NOT_EXECUTABLE', problem.detail, {
+    exitCode: isMissing ? 127 : 126,
+  })
 }
 
 /** The runtime's own error from its log, or undefined when it logged none. */

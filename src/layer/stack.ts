@@ -217,33 +217,31 @@ const linkLimit = 40
 export function resolvePath(view: FileView, path: string, options: { readonly followLast: boolean }): ResolvedPath {
   const todo = split(path)
   const done: string[] = []
-  let entry = view.lstat('/')
+  /** How many parts of `done` exist, and what the last of these is. */
   let existing = 0
+  let entry = view.lstat('/')
   let links = 0
   for (let part = todo.shift(); part !== undefined; part = todo.shift()) {
     if (part === '.') continue
     if (part === '..') {
       done.pop()
-      if (existing > done.length) existing = done.length
-      if (existing === done.length) entry = view.lstat(toPath(done))
-      continue
-    }
-    const isBroken = existing < done.length || entry?.type !== 'directory'
-    done.push(part)
-    const child = isBroken ? undefined : view.lstat(toPath(done))
-    if (child?.type === 'symlink' && (todo.length > 0 || options.followLast)) {
+    } else {
+      const canEnter = existing === done.length && entry?.type === 'directory'
+      done.push(part)
+      const child = canEnter ? view.lstat(toPath(done)) : undefined
+      if (child === undefined) continue
+      existing = done.length
+      entry = child
+      if (child.type !== 'symlink' || (todo.length === 0 && !options.followLast)) continue
       if (++links > linkLimit) throw new BuildError('LAYER_LINK_LOOP', `"${path}" leads through more than ${linkLimit} links`)
       const target = view.readlink(toPath(done))
+      done.pop()
       if (target.startsWith('/')) done.length = 0
-      else done.pop()
-      existing = done.length
-      entry = view.lstat(toPath(done))
       todo.unshift(...split(target))
-      continue
     }
-    if (child !== undefined) existing = done.length
-    entry = child ?? (isBroken ? entry : undefined)
-    if (child === undefined) entry = undefined
+    if (existing <= done.length) continue
+    existing = done.length
+    entry = view.lstat(toPath(done))
   }
   return { path: toPath(done), entry: existing === done.length ? entry : undefined, existing: toPath(done.slice(0, existing)) }
 }

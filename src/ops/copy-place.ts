@@ -122,7 +122,13 @@ function metadataOf(entry: FileEntry, placement: Placement): Metadata {
   const owner = placement.owner ?? (placement.keepOwner ? entry : { uid: 0, gid: 0 })
   const mode =
     entry.type === 'symlink' ? entry.mode : (placement.changeMode?.(entry.mode, entry.type === 'directory') ?? entry.mode)
-  return { mode, uid: owner.uid, gid: owner.gid, mtimeNs: entry.mtimeNs, xattrsFrom: entry.hostPath === '' ? [] : [entry.hostPath] }
+  return {
+    mode,
+    uid: owner.uid,
+    gid: owner.gid,
+    mtimeNs: entry.mtimeNs,
+    xattrsFrom: entry.hostPath === '' ? [] : [entry.hostPath],
+  }
 }
 
 /** The node for a source entry. Names of one file within one source stay names of one file. */

@@ -154,7 +154,8 @@ function linkTo(tree: LayerTree, path: string, archive: string, entry: StagedEnt
   const node = tree.find(real)
   if (node !== undefined && node.kind !== 'directory') return node.kind === 'link' ? node : { kind: 'link', original: node }
   const below = node === undefined ? tree.lstat(real) : undefined
-  if (below?.type !== 'file') throw badArchive(archive, `its entry "${entry.path}" is a link to "${entry.target}", which is not there`)
+  if (below?.type !== 'file')
+    throw badArchive(archive, `its entry "${entry.path}" is a link to "${entry.target}", which is not there`)
   const { mode, uid, gid, mtimeNs, hostPath, size } = below
   const metadata = { mode, uid, gid, mtimeNs, xattrsFrom: [hostPath] }
   const original: LeafNode = { kind: 'file', metadata, hostPath, size, ctimeMs: undefined, move: false, sha256: undefined }

@@ -59,7 +59,12 @@ async function findCommit(op: GitOp, options: GitRunnerOptions, ctx: Context): P
   if (commitPattern.test(ref)) return ref
   if (ref.startsWith('-') || op.remote.startsWith('-')) throw gitError(op, `"${ref}" cannot be a ref`)
   const { stdout } = await git(op, ['ls-remote', '--', op.remote, ref, `${ref}^{}`], options, ctx)
-  const found = new Map(stdout.split('\n').map((line) => line.split('\t')).map(([commit = '', name = '']) => [name, commit]))
+  const found = new Map(
+    stdout
+      .split('\n')
+      .map((line) => line.split('\t'))
+      .map(([commit = '', name = '']) => [name, commit]),
+  )
   // As git itself resolves short names: tags (the commit, not the tag object) before branches.
   const names = [ref, `refs/${ref}`, `refs/tags/${ref}^{}`, `refs/tags/${ref}`, `refs/heads/${ref}`]
   const commit = names.map((name) => found.get(`${name}^{}`) ?? found.get(name)).find((value) => value !== undefined)
@@ -112,7 +117,14 @@ async function git(op: GitOp, args: readonly string[], options: GitRunnerOptions
 /** git's own word on what went wrong: the line that says `fatal:`, else the last. */
 function lastLine(text: string): string {
   const lines = text.trim().split('\n')
-  return withoutCredentials(lines.find((line) => line.startsWith('fatal:'))?.slice('fatal:'.length).trim() ?? lines.at(-1) ?? '')
+  return withoutCredentials(
+    lines
+      .find((line) => line.startsWith('fatal:'))
+      ?.slice('fatal:'.length)
+      .trim() ??
+      lines.at(-1) ??
+      '',
+  )
 }
 
 function gitError(op: GitOp, reason: string): BuildError {

@@ -19,7 +19,7 @@ import type { Blobs } from '../store/types.js'
 
 /** What the runner of downloads needs. */
 export interface HttpRunnerOptions {
-  readonly blobs: Blobs
+  readonly blobs: Pick<Blobs, 'has' | 'pathOf' | 'write'>
   /** The store's `memo` directory. */
   readonly memoDirectory: string
   /** For the proxy variables. */

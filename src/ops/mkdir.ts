@@ -24,8 +24,7 @@ export function createMkdirRunner(options: MkdirRunnerOptions): OpRunner<MkdirOp
   return {
     async run(op, inputs, _vertex, ctx) {
       const input = op.base === undefined ? undefined : inputs[op.base]
-      const base =
-        input?.kind === 'layers' ? options.viewOf(await options.layers.directoriesOf(input.diffIds, ctx)) : undefined
+      const base = input?.kind === 'layers' ? options.viewOf(await options.layers.directoriesOf(input.diffIds, ctx)) : undefined
       const nowNs = BigInt(options.nowMs()) * 1_000_000n
       const tree = new LayerTree(base, nowNs)
       const { path, entry } = resolvePath(tree, op.path, { followLast: true })

@@ -80,7 +80,7 @@ export class RegistryClient implements AsyncDisposable {
     this.#transport = new Transport({
       connectionsPerHost: (options.transfers ?? 4) + 2,
       connectTimeoutMs: options.connectTimeoutMs ?? 15_000,
-      idleTimeoutMs: options.idleTimeoutMs ?? 60_000,
+      idleTimeoutMs: options.idleTimeoutMs ?? 30_000,
       uploadIdleTimeoutMs: options.uploadIdleTimeoutMs ?? 600_000,
       proxy: options.proxy ?? {},
       tls: { certsDirectories: [], caFiles: [], ca: [], ...options.tls },
@@ -174,7 +174,7 @@ export class RegistryClient implements AsyncDisposable {
       if (!URL.canParse(location, url.href))
         throw new RegistryError('REGISTRY_PROTOCOL', `${request.registry} redirects to something that is no URL`)
       const next = new URL(location, url)
-      if (!/^https?:$/.test(next.protocol) || (next.protocol === 'http:' && url.protocol === 'https:')) {
+      if (!/^https?:$/.test(next.protocol) || (next.protocol === 'http:' && url.protocol === 'https:' && session.verifyTls)) {
         throw new RegistryError('REGISTRY_PROTOCOL', `${request.registry} redirects from ${url.protocol}// to ${next.protocol}//`)
       }
       url = next

@@ -140,6 +140,9 @@ export function parseRetryAfter(value: string | undefined, nowMs: number): numbe
   return Number.isNaN(at) ? undefined : Math.max(0, at - nowMs)
 }
 
+/** The code of an exchange in which no byte moved for too long. */
+export const idleCode = 'MILLE_IDLE'
+
 const unreachableCodes: Readonly<Record<string, string>> = {
   ENOTFOUND: 'there is no such host',
   EAI_AGAIN: 'its name could not be looked up just now',
@@ -149,11 +152,13 @@ const unreachableCodes: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'it does not answer',
   ECONNRESET: 'the connection was cut',
   EPIPE: 'the connection was cut',
+  [idleCode]: 'it stopped answering',
 }
 
 /**
  * The error for a request that got no (whole) answer. `reached` is true when this registry has answered before: then a
- * refused connection is a restart, which waiting may cure, and not a wrong name.
+ * refused connection is a restart, which waiting may cure. Otherwise it is a wrong name or a machine without network, and an
+ * answer at once is worth more than a retry.
  */
 export function networkError(asked: Asked, cause: unknown, reached: boolean): RegistryError {
   if (cause instanceof RegistryError) return cause
@@ -168,7 +173,7 @@ export function networkError(asked: Asked, cause: unknown, reached: boolean): Re
     unreachableCodes[code] ??
     (code.startsWith('HPE_') ? 'it does not speak HTTP' : firstLine(String((cause as Error)?.message ?? cause)))
   const message = `no answer from ${asked.registry}${asked.url.host === asked.registry ? '' : ` (${asked.url.host})`}: ${why}`
-  const passing = ['EAI_AGAIN', 'ETIMEDOUT', 'ECONNRESET', 'EPIPE'].includes(code) || (reached && code in unreachableCodes)
+  const passing = code === 'ECONNRESET' || code === 'EPIPE' || code === idleCode || (reached && code in unreachableCodes)
   if (passing) return new TransientRegistryError('REGISTRY_UNREACHABLE', message, details)
   return new RegistryError('REGISTRY_UNREACHABLE', message, details)
 }

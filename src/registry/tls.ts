@@ -17,9 +17,9 @@ export interface TlsSettings {
   readonly ca: readonly string[]
 }
 
-/** What `tls.connect` is given for a host; nothing means Node's defaults. */
+/** What a host has of its own; its authorities come on top of the others. */
 export interface TlsMaterial {
-  readonly ca?: string[]
+  readonly ca: readonly string[]
   readonly cert?: string
   readonly key?: string
 }
@@ -36,24 +36,24 @@ export function systemCaFiles(env: Readonly<Record<string, string | undefined>>)
   ]
 }
 
-/** Reads what there is for `host` (with its port, as in a `URL`). */
-export async function loadTlsMaterial(host: string, settings: TlsSettings): Promise<TlsMaterial> {
-  const own = [...settings.ca]
+/** The authorities for hosts without certificates of their own; none means Node's defaults. */
+export async function loadRoots(settings: TlsSettings): Promise<readonly string[] | undefined> {
+  const bundle = settings.caFiles.map(readTextIfExists).find((text) => text !== undefined && text !== '')
+  if (bundle !== undefined) return [...settings.ca, bundle]
+  return settings.ca.length === 0 ? undefined : [...settings.ca, ...(await import('node:tls')).rootCertificates]
+}
+
+/** Reads what there is for `host` (with its port, as in a `URL`) alone; undefined when there is nothing. */
+export function loadHostMaterial(host: string, settings: TlsSettings): TlsMaterial | undefined {
+  const ca: string[] = []
   let client: { cert: string; key: string } | undefined
   for (const parent of settings.certsDirectories) {
     const directory = join(parent, host)
     const names = listIfExists(directory)
-    for (const name of names.filter((entry) => entry.endsWith('.crt'))) own.push(readFileSync(join(directory, name), 'utf8'))
+    for (const name of names.filter((entry) => entry.endsWith('.crt'))) ca.push(readFileSync(join(directory, name), 'utf8'))
     client = readClientPair(directory, names) ?? client
   }
-  const bundle = settings.caFiles.map(readTextIfExists).find((text) => text !== undefined && text !== '')
-  const ca =
-    bundle === undefined && own.length === 0 ? undefined : [...own, ...(bundle === undefined ? await builtInRoots() : [bundle])]
-  return { ...(ca === undefined ? {} : { ca }), ...client }
-}
-
-async function builtInRoots(): Promise<readonly string[]> {
-  return (await import('node:tls')).rootCertificates
+  return ca.length === 0 && client === undefined ? undefined : { ca, ...client }
 }
 
 function readClientPair(directory: string, names: readonly string[]): { cert: string; key: string } | undefined {

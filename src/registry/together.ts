@@ -1,4 +1,5 @@
 /** Work on several things at once, of which the first failure stops the rest: and nobody is left running. */
+import { setMaxListeners } from 'node:events'
 import type { Context } from '../core/context.js'
 
 /**
@@ -12,6 +13,8 @@ export async function together<T>(
   work: (item: T, ctx: Context) => Promise<void>,
 ): Promise<void> {
   const stop = new AbortController()
+  // Each request listens to it; Node takes more than ten listeners for a leak and says so on stderr.
+  setMaxListeners(0, stop.signal)
   const forward = (): void => stop.abort(ctx.signal.reason)
   if (ctx.signal.aborted) forward()
   ctx.signal.addEventListener('abort', forward, { once: true })

@@ -8,9 +8,11 @@ import type { Agent, ClientRequest, IncomingHttpHeaders, IncomingMessage, Outgoi
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import type { SecureContext } from 'node:tls'
 import { systemCode } from '../core/errors.js'
+import { idleCode } from './errors.js'
 import { openTunnel, type ProxySettings, proxyAddress, proxyAuthorization, proxyFor } from './proxy.js'
-import { loadTlsMaterial, type TlsSettings } from './tls.js'
+import { loadHostMaterial, loadRoots, type TlsSettings } from './tls.js'
 
 /** A body of known size; `open` is called again when the request has to be sent again. */
 export interface WireBody {
@@ -50,13 +52,19 @@ export interface TransportOptions {
 
 /** A system error of our own making, so that it is told apart by its code like all others. */
 class TimeoutError extends Error {
-  readonly code = 'ETIMEDOUT'
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
 }
 
 /** The pool of connections of one client. */
 export class Transport {
   readonly #options: TransportOptions
   readonly #agents = new Map<string, Promise<Agent>>()
+  #sharedContext: Promise<SecureContext> | undefined
 
   constructor(options: TransportOptions) {
     this.#options = options
@@ -105,7 +113,7 @@ export class Transport {
     const { connectTimeoutMs, idleTimeoutMs, uploadIdleTimeoutMs } = this.#options
     const idleMs = request.body === undefined ? idleTimeoutMs : uploadIdleTimeoutMs
     limitConnect(sent, connectTimeoutMs)
-    sent.setTimeout(idleMs, () => sent.destroy(new TimeoutError(`no byte moved within ${idleMs / 1000} s`)))
+    sent.setTimeout(idleMs, () => sent.destroy(new TimeoutError(idleCode, `no byte moved within ${idleMs / 1000} s`)))
     const answered = new Promise<WireResponse>((resolve, reject) => {
       sent.once('response', (body) => resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url: request.url }))
       sent.once('error', reject)
@@ -144,8 +152,7 @@ export class Transport {
     }
     const https = await import('node:https')
     const tls = await import('node:tls')
-    const material = await loadTlsMaterial(url.host, this.#options.tls)
-    const secureContext = tls.createSecureContext(material)
+    const secureContext = await this.#secureContext(url.host, verifyTls)
     const agent = new https.Agent({ ...base, secureContext, rejectUnauthorized: verifyTls })
     if (proxy === undefined) return agent
     const target = `${url.hostname}:${url.port || 443}`
@@ -153,19 +160,37 @@ export class Transport {
     type Connect = (options: import('node:tls').ConnectionOptions, done: (error: unknown, socket?: Socket) => void) => void
     const createConnection: Connect = (options, done) => {
       openTunnel(proxy, target, connectTimeoutMs).then(
-        (socket) =>
-          done(null, tls.connect({ ...options, socket, servername: url.hostname, secureContext, rejectUnauthorized: verifyTls })),
+        (socket) => done(null, tls.connect({ ...options, socket, secureContext, rejectUnauthorized: verifyTls })),
         done,
       )
     }
     return Object.assign(agent, { createConnection })
+  }
+
+  /** Reading all authorities costs 50 ms, so hosts without certificates of their own share a context. */
+  async #secureContext(host: string, verifyTls: boolean): Promise<SecureContext> {
+    const { createSecureContext } = await import('node:tls')
+    const own = loadHostMaterial(host, this.#options.tls)
+    const { ca = [], ...client } = own ?? {}
+    if (!verifyTls) return createSecureContext(client)
+    if (own === undefined) {
+      this.#sharedContext ??= loadRoots(this.#options.tls).then((roots) =>
+        createSecureContext(roots === undefined ? {} : { ca: [...roots] }),
+      )
+      return this.#sharedContext
+    }
+    const roots = (await loadRoots(this.#options.tls)) ?? (await import('node:tls')).rootCertificates
+    return createSecureContext({ ...client, ca: [...ca, ...roots] })
   }
 }
 
 function limitConnect(sent: ClientRequest, timeoutMs: number): void {
   sent.once('socket', (socket: Socket) => {
     if (!socket.connecting) return
-    const timer = setTimeout(() => sent.destroy(new TimeoutError(`no connection within ${timeoutMs / 1000} s`)), timeoutMs)
+    const timer = setTimeout(
+      () => sent.destroy(new TimeoutError('ETIMEDOUT', `no connection within ${timeoutMs / 1000} s`)),
+      timeoutMs,
+    )
     const clear = (): void => clearTimeout(timer)
     socket.once('connect', clear)
     socket.once('close', clear)

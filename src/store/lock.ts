@@ -121,19 +121,18 @@ export interface LiveLease {
 
 /** The leases of other living processes. */
 export function liveLeases(layout: Layout, own: string | undefined): LiveLease[] {
-  const live: LiveLease[] = []
-  for (const name of listFolder(layout.folder('leases'))) {
-    if (name === own || !isHeld(layout, name)) continue
-    live.push({ name, pins: new Set(readFileSync(`${layout.folder('leases')}/${name}`, 'utf8').split('\n')) })
-  }
-  return live
+  return listFolder(layout.folder('leases')).flatMap((name) => {
+    const pins = name === own ? undefined : readIfHeld(`${layout.folder('leases')}/${name}`)
+    return pins === undefined ? [] : [{ name, pins: new Set(pins.split('\n')) }]
+  })
 }
 
-function isHeld(layout: Layout, name: string): boolean {
-  const fd = openExisting(`${layout.folder('leases')}/${name}`)
-  if (fd === undefined) return false
+/** Reads by the file that was found locked: its name may be gone a moment later. */
+function readIfHeld(path: string): string | undefined {
+  const fd = openExisting(path)
+  if (fd === undefined) return undefined
   try {
-    return !tryLock(fd, 'exclusive')
+    return tryLock(fd, 'exclusive') ? undefined : readFileSync(fd, 'utf8')
   } finally {
     closeSync(fd)
   }

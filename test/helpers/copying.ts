@@ -21,7 +21,11 @@ export interface Bench extends AsyncDisposable {
   /** The context in `directory`, looked at now. */
   context(directory: string, ignore?: readonly string[]): ContextView
   /** Runs a COPY from a view onto base directories; returns the layer's directory. */
-  copy(view: FileView, op: Partial<CopyOp> & { readonly from?: readonly (string | Partial<CopySource>)[] }, base?: readonly string[]): Promise<string>
+  copy(
+    view: FileView,
+    op: Partial<CopyOp> & { readonly from?: readonly (string | Partial<CopySource>)[] },
+    base?: readonly string[],
+  ): Promise<string>
   key(view: FileView, op: Partial<CopyOp> & { readonly from?: readonly (string | Partial<CopySource>)[] }): Promise<KeyParts>
 }
 
@@ -61,8 +65,7 @@ export function openBench(directory: string, ctx: Context = quietContext()): Ben
   return {
     pool,
     layers,
-    context: (path, ignore = []) =>
-      openContext(path, { ignore: compileIgnore(ignore), memoDirectory, pool, nowMs: Date.now() }),
+    context: (path, ignore = []) => openContext(path, { ignore: compileIgnore(ignore), memoDirectory, pool, nowMs: Date.now() }),
     async copy(view, op, base) {
       const inputs: VertexResult[] = [{ kind: 'files', view }]
       if (base !== undefined) {

@@ -1,5 +1,8 @@
 /** Authentication: a real registry with basic auth, and a token server that counts what it is asked. */
+import { mkdtempSync, rmSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { quietContext } from '../../src/core/context.js'
@@ -9,9 +12,10 @@ import { BuildError } from '../../src/core/errors.js'
 import { parseChallenges } from '../../src/registry/challenge.js'
 import { createRegistryClient } from '../../src/registry/client.js'
 import type { Credentials } from '../../src/registry/credentials.js'
-import { checkLogin } from '../../src/registry/login.js'
+import { checkLogin, saveLogin } from '../../src/registry/login.js'
 import { pushManifest } from '../../src/registry/push.js'
 import { headManifest, resolveImage } from '../../src/registry/resolve.js'
+import { clientOptionsFrom } from '../../src/registry/settings.js'
 import { type FakeServer, registryMissing, startFake, startRegistry, testUser } from '../helpers/registry.js'
 import { within } from '../helpers/within.js'
 import { imageOf, randomTar } from './image.js'
@@ -104,6 +108,21 @@ async function tokenRegistry(
   })
   return { server, asked, expire: () => (generation += 1) }
 }
+
+test('a login that was saved is what the options of a machine find', async () => {
+  const reason = registryMissing()
+  if (reason !== undefined) return console.log(`SKIP: ${reason}`)
+  await using registry = await startRegistry({ auth: 'basic' })
+  const home = mkdtempSync(join(tmpdir(), 'mille-home-'))
+  try {
+    const settings = { env: { PATH: process.env.PATH }, home }
+    await saveLogin(registry.host, { kind: 'password', ...testUser }, settings, new AbortController().signal)
+    await using client = createRegistryClient({ ...clientOptionsFrom(settings), retry: quick })
+    assert.is(await headManifest(client, { registry: registry.host, repository: 'app', tag: 'x' }, quietContext()), undefined)
+  } finally {
+    rmSync(home, { recursive: true })
+  }
+})
 
 test('an anonymous token is asked for once and serves all requests of its scope', async () => {
   const { server, asked } = await tokenRegistry(() => true)

@@ -1,6 +1,7 @@
 /** Proxies, time limits, chunked uploads that break, and the small parts: retries, errors, proxy rules. */
+import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -8,9 +9,11 @@ import { quietContext } from '../../src/core/context.js'
 import { mediaTypes } from '../../src/core/descriptor.js'
 import { digestOf } from '../../src/core/digest.js'
 import { BuildError } from '../../src/core/errors.js'
+import { collect } from '../../src/io/stream.js'
 import { createRegistryClient } from '../../src/registry/client.js'
 import { networkError, parseRetryAfter, redactText, TransientRegistryError } from '../../src/registry/errors.js'
 import { proxyFor, proxyFromEnv } from '../../src/registry/proxy.js'
+import { readBlob } from '../../src/registry/pull.js'
 import { headManifest } from '../../src/registry/resolve.js'
 import { retrying } from '../../src/registry/retry.js'
 import { uploadBlob } from '../../src/registry/upload.js'
@@ -173,6 +176,68 @@ test('a chunk that was cut goes on where the registry got to', async () => {
   assert.equal(starts.slice(0, 2), ['0-399999', '400000-799999'])
   assert.match(starts[2] ?? '', /^4[5-9]\d{4}-/, 'what had arrived is not sent again')
 })
+
+/** A line to `host` that is cut once, after `bytes` bytes of one connection have gone towards it. */
+async function startFlakyLine(host: string, bytes: number): Promise<{ readonly host: string; cuts(): number } & AsyncDisposable> {
+  let cuts = 0
+  const sockets = new Set<Socket>()
+  const server = createTcpServer((socket) => {
+    const [address = '', port = ''] = host.split(':')
+    const onward = connect(Number(port), address)
+    let passed = 0
+    for (const each of [socket, onward]) sockets.add(each.on('error', () => undefined))
+    socket.on('close', () => onward.destroy())
+    onward.on('close', () => socket.destroy())
+    onward.pipe(socket)
+    socket.on('data', (chunk: Buffer) => {
+      passed += chunk.length
+      onward.write(chunk)
+      if (passed < bytes || cuts > 0) return
+      cuts += 1
+      setTimeout(() => socket.resetAndDestroy(), 20)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    cuts: () => cuts,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+for (const [way, chunkBytes] of [
+  ['in one piece', 100_000_000],
+  ['in chunks', 300_000],
+] as const) {
+  test(`an upload ${way} over a line that breaks arrives whole in docker-registry`, async () => {
+    const reason = registryMissing()
+    if (reason !== undefined) return console.log(`SKIP: ${reason}`)
+    await using registry = await startRegistry()
+    await using line = await startFlakyLine(registry.host, 500_000)
+    const body = randomBytes(2_000_000)
+    const blob = { mediaType: mediaTypes.ociLayer, digest: digestOf(body), size: body.length }
+    await using client = createRegistryClient({ retry: quick })
+    const options = {
+      openBlob: async function* () {
+        for (let at = 0; at < body.length; at += 50_000) yield body.subarray(at, at + 50_000)
+      },
+      mountSources: [],
+      chunks: { fromBytes: chunkBytes, chunkBytes },
+      progressId: 'push',
+    }
+    const outcome = await within(
+      20_000,
+      uploadBlob(client, { registry: line.host, repository: 'app' }, blob, options, quietContext()),
+    )
+    assert.is(outcome, 'uploaded')
+    assert.is(line.cuts(), 1)
+    const source = { registry: registry.host, repository: 'app' }
+    assert.ok((await collect(readBlob(client, source, blob, quietContext()))).equals(body))
+  })
+}
 
 test('a blob that is not as long as its descriptor says is an error, not a garbled upload', async () => {
   await using server = await startFake((incoming, response) => {

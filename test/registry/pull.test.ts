@@ -1,6 +1,8 @@
 /** Pulling from registries that lie, stop, wander off or break: each ends in one clear error, or in the right bytes. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { networkInterfaces } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { quietContext } from '../../src/core/context.js'
@@ -429,6 +431,12 @@ test('a certificate nobody vouches for is REGISTRY_TLS; with its CA, or as insec
   assert.match(error.hint ?? '', `certs.d/${registry.host}/ca.crt`)
   await using trusting = createRegistryClient({ retry: quick, tls: { ca: [registry.certificate ?? ''] } })
   assert.is(await headManifest(trusting, reference, quietContext()), undefined)
+  const directory = mkdtempSync(join(tmpdir(), 'mille-certs-'))
+  mkdirSync(join(directory, registry.host))
+  writeFileSync(join(directory, registry.host, 'ca.crt'), registry.certificate ?? '')
+  await using configured = createRegistryClient({ retry: quick, tls: { certsDirectories: [directory] } })
+  assert.is(await headManifest(configured, reference, quietContext()), undefined)
+  rmSync(directory, { recursive: true })
   await using insecure = createRegistryClient({ retry: quick, insecureRegistries: [registry.host] })
   assert.is(await headManifest(insecure, reference, quietContext()), undefined)
 })

@@ -31,6 +31,12 @@ export function stagesOf(ast: Dockerfile): {
   return { metaArgs: ast.instructions.slice(0, Math.max(first, 0)), stages }
 }
 
+/** True when an instruction that needs a stage stands before the first FROM. */
+export function hasStray(ast: Dockerfile): boolean {
+  const [first] = ast.instructions.filter(({ kind }) => kind !== 'arg')
+  return first !== undefined && first.kind !== 'from'
+}
+
 const texts: readonly (readonly [RegExp, string])[] = [
   [/^(\w+) takes exactly one argument, found none$/, '$1 requires exactly one argument'],
   [/^(\w+) takes at least one argument, found none$/, '$1 requires at least one argument'],
@@ -69,7 +75,9 @@ const texts: readonly (readonly [RegExp, string])[] = [
 ]
 
 /** What BuildKit says where we say `message`; the message itself where it is much the same. */
-export function buildkitText({ message }: Diagnostic): string {
+export function buildkitText({ code, message, hint }: Diagnostic): string {
   const [pattern, text] = texts.find(([each]) => each.test(message)) ?? []
-  return pattern === undefined || text === undefined ? message : message.replace(pattern, text)
+  const said = pattern === undefined || text === undefined ? message : message.replace(pattern, text)
+  const near = code.startsWith('DOCKERFILE_UNKNOWN_') ? /^did you mean (?:--)?(.*)\?$/.exec(hint ?? '')?.[1] : undefined
+  return near === undefined ? said : `${said} (did you mean ${near}?)`
 }

@@ -2,7 +2,7 @@
  * The frame of the conformance runner: reads a suite's JSON files, asks the suite to judge each case, counts.
  *
  * A suite is a folder of the vectors with a README.md that says what its cases mean. To wire one, write `<name>.ts` with an
- * exported `suite` and name it in run.ts.
+ * exported `suite` and name it in runner.ts.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

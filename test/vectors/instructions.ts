@@ -57,7 +57,7 @@ function judgeHealthcheck(vector: VectorCase): Outcome {
   const { command } = first
   const test = command === undefined ? ['NONE'] : command.form === 'exec' ? ['CMD', ...command.argv] : ['CMD-SHELL', command.text]
   const { expect } = vector
-  return same(test, Array.isArray(expect) ? expect : (recordOf(expect).test ?? recordOf(expect).Test))
+  return same(test, Array.isArray(expect) ? expect : Object.values(recordOf(expect)).find(Array.isArray))
 }
 
 function judgeCopy(vector: VectorCase): Outcome {
@@ -112,7 +112,7 @@ function judgeFlags(vector: VectorCase): Outcome {
   const table: FlagTable = Object.fromEntries(
     Object.entries(declared).map(([name, value]) => [
       name,
-      typeof value === 'boolean' ? 'bool' : Array.isArray(value) ? 'list' : 'string',
+      typeof value === 'boolean' ? 'bool' : Array.isArray(value) || value === null ? 'list' : 'string',
     ]),
   )
   const words = Array.isArray(vector.args) ? vector.args.map(String) : []

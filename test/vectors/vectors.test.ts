@@ -1,13 +1,14 @@
 /** Runs the conformance cases of the grammar when they are there (`../shared/vectors` beside the project). */
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { runSuite, type Suite, type Tally } from './frame.js'
+import { passed, runSuite, type Suite, skip, type Tally } from './frame.js'
 import { suite as instructions } from './instructions.js'
 import { suite as parser } from './parser.js'
 import { suite as realworld } from './realworld.js'
-import { formatTally } from './run.js'
+import { formatTally, runVectors } from './runner.js'
 import { suite as shell } from './shell.js'
 
 const root = process.env.MILLE_VECTORS ?? join(import.meta.dirname, '../../../../shared/vectors')
@@ -25,5 +26,38 @@ for (const [name, suite] of Object.entries(suites)) {
     assert.equal(tally.failures, [], formatTally(name, tally))
   })
 }
+
+test('the runner counts what passes, fails, throws and is skipped', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mille-vectors-'))
+  try {
+    writeFileSync(join(folder, 'cases.json'), JSON.stringify({ cases: [{ id: 'a' }, { id: 'b' }, { id: 'c' }, { id: 'd' }] }))
+    const tally = await runSuite(
+      {
+        files: {
+          'cases.json': ({ id }) => {
+            if (id === 'a') return passed
+            if (id === 'b') return [passed, { status: 'failed', detail: 'is wrong' }]
+            if (id === 'c') return skip('no time')
+            throw new TypeError('broken')
+          },
+        },
+      },
+      folder,
+    )
+    assert.is(tally.passed, 2)
+    assert.is(tally.failures.length, 2)
+    assert.is(tally.failures[0], 'b: is wrong')
+    assert.match(tally.failures[1] ?? '', /^d: threw TypeError: broken/)
+    assert.is(formatTally('suite', tally), 'suite: 2 passed, 2 failed, 1 skipped (1: no time)')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('the runner says that suites were skipped without a folder, and refuses a wrong command line', async () => {
+  assert.is(await runVectors(['/nowhere/at/all']), 0)
+  assert.is(await runVectors([]), 2)
+  assert.is(await runVectors([import.meta.dirname, '--only', 'parsr']), 2)
+})
 
 test.run()
