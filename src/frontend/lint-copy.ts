@@ -1,7 +1,7 @@
 /** Rule CopyIgnoredFile: a source of COPY or ADD that the ignore file leaves out of the context. */
 import { posix } from 'node:path'
 import type { Word } from '../../grammar/ast.js'
-import { compileIgnore } from './dockerignore.js'
+import { compileIgnore, type IgnoreMatcher } from './dockerignore.js'
 import { findFlag } from './expand.js'
 import { parseGitRef } from './git-ref.js'
 import { goQuote } from './go-text.js'
@@ -18,12 +18,17 @@ export function lintCopyIgnored(scope: StepScope, sources: readonly { readonly w
   for (const { word, path } of sources) {
     if (isRemote(path)) continue
     const clean = posix.normalize(path).replace(/(.)\/$/, '$1')
-    // A leading slash is the root of the context.
-    if (!matcher.excludes(clean.replace(/^\/+/, '') || '.')) continue
+    if (!isExcluded(clean.replace(/^\/+/, ''), ignore, matcher)) continue
     const verb = instruction.kind === 'add' ? 'Add' : 'Copy'
     const detail = `Attempting to ${verb} file ${goQuote(clean)} that is excluded by .dockerignore`
     findings.add('CopyIgnoredFile', instruction, detail, { span: word.span })
   }
+}
+
+/** A leading slash is the root of the context, and the root is left out when all that is in it is. */
+function isExcluded(path: string, patterns: readonly string[], matcher: IgnoreMatcher): boolean {
+  if (path === '' || path === '.') return patterns.some((pattern) => /^\*+(\/\*+)*$/.test(pattern) && !/^\*\/\*/.test(pattern))
+  return matcher.excludes(path)
 }
 
 function isRemote(path: string): boolean {

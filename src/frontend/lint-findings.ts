@@ -57,7 +57,9 @@ export class Findings {
   private addAt(name: RuleName, statement: Span, options: CheckOptions, detail: string, details: FindingDetails): void {
     const rule = ruleOf(name)
     if (!isRuleOn(options, rule)) return
-    const isKnown = this.list.some((each) => each.rule === rule && each.detail === detail && each.statement.start === statement.start)
+    const isKnown = this.list.some(
+      (each) => each.rule === rule && each.detail === detail && each.statement.start === statement.start,
+    )
     if (isKnown) return
     const { span = statement, hint, edits = [] } = details
     this.list.push({ rule, detail, source: this.#source, span, statement, hint, edits })
@@ -85,6 +87,9 @@ export function findingDiagnostics(findings: readonly Finding[]): Diagnostic[] {
 /** Findings in the order of the file; at one line by what they say. */
 export function sortFindings(findings: readonly Finding[]): Finding[] {
   return [...findings].sort(
-    (a, b) => a.statement.start - b.statement.start || a.span.start - b.span.start || (a.detail < b.detail ? -1 : a.detail > b.detail ? 1 : 0),
+    (a, b) =>
+      a.statement.start - b.statement.start ||
+      a.span.start - b.span.start ||
+      (a.detail < b.detail ? -1 : a.detail > b.detail ? 1 : 0),
   )
 }

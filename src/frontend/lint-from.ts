@@ -4,8 +4,8 @@ import { type Expansion, expandWord } from '../../grammar/words.js'
 import { parsePlatform } from '../core/platform.js'
 import { isReference, parseReference } from '../core/reference.js'
 import { findFlag, flagWord } from './expand.js'
-import { goQuote } from './go-text.js'
 import { readGlobals } from './globals.js'
+import { goQuote } from './go-text.js'
 import type { Findings } from './lint-findings.js'
 import { nearestOption } from './lint-nearest.js'
 import { predefinedArgs } from './platform-args.js'
@@ -109,7 +109,10 @@ function lintPlatform(from: FromInstruction, scope: FromScope): void {
 }
 
 /** The span and the blanks after it on its line. */
-function withBlanks(text: string, { start, end }: { readonly start: number; readonly end: number }): { start: number; end: number } {
+function withBlanks(
+  text: string,
+  { start, end }: { readonly start: number; readonly end: number },
+): { start: number; end: number } {
   let stop = end
   while (text[stop] === ' ' || text[stop] === '\t') stop++
   return { start, end: stop }

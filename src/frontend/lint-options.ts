@@ -21,7 +21,8 @@ export function parseCheckOptions(text: string): CheckOptions | { readonly probl
     const value = part.slice(at + 1).trim()
     if (name === 'skip' || name === 'experimental') options = { ...options, [name]: names(value) }
     else if (name !== 'error') return { problem: `there is no check option "${name}"` }
-    else if (!/^(1|t|true|0|f|false)$/i.test(value)) return { problem: `the check option error is "${value}", expected true or false` }
+    else if (!/^(1|t|true|0|f|false)$/i.test(value))
+      return { problem: `the check option error is "${value}", expected true or false` }
     else options = { ...options, error: /^(1|t|true)$/i.test(value) }
   }
   return options
@@ -57,7 +58,10 @@ function join(one: readonly string[] | 'all', other: readonly string[] | 'all'):
 }
 
 /** True when a rule is to run. */
-export function isRuleOn({ skip, experimental }: CheckOptions, rule: { readonly name: string; readonly experimental: boolean }): boolean {
+export function isRuleOn(
+  { skip, experimental }: CheckOptions,
+  rule: { readonly name: string; readonly experimental: boolean },
+): boolean {
   // `skip=all` says nothing of experimental rules: they run only where someone asked for them.
   if (!rule.experimental) return skip !== 'all' && !skip.includes(rule.name)
   if (skip !== 'all' && skip.includes(rule.name)) return false

@@ -72,7 +72,8 @@ const packageTools = [
   },
   {
     install: /\b(?:dnf|yum|microdnf)\s+(?:-\S+\s+)*(?:install|update|upgrade|groupinstall)\b/,
-    clean: /\b(?:dnf|yum|microdnf)\s+(?:-\S+\s+)*clean\b|rm\s+[^;&|]*\/var\/cache\/(?:dnf|yum|libdnf5)\b|rm\s+[^;&|]*\/var\/cache\b/,
+    clean:
+      /\b(?:dnf|yum|microdnf)\s+(?:-\S+\s+)*clean\b|rm\s+[^;&|]*\/var\/cache\/(?:dnf|yum|libdnf5)\b|rm\s+[^;&|]*\/var\/cache\b/,
     mounts: ['/var/cache/dnf', '/var/cache/libdnf5', '/var/cache/yum', '/var/cache', '/var'],
     left: '/var/cache',
     hint: 'end the RUN with "dnf clean all", or mount type=cache,target=/var/cache/dnf',
@@ -131,8 +132,12 @@ function lintOwner(scope: StepScope, instruction: CopyInstruction): void {
   }
   const chmod = findFlag(instruction, 'chmod')
   if (isLinked && chmod !== undefined) {
-    const detail = '--chmod does not reach the directories above the destination: with --link they are made anew with mode 0755, whatever the image has there'
-    findings.add('LinkWithChmod', instruction, detail, { span: chmod.span, hint: 'leave out --link, or copy to a directory that has mode 0755 anyway' })
+    const detail =
+      '--chmod does not reach the directories above the destination: with --link they are made anew with mode 0755, whatever the image has there'
+    findings.add('LinkWithChmod', instruction, detail, {
+      span: chmod.span,
+      hint: 'leave out --link, or copy to a directory that has mode 0755 anyway',
+    })
   }
   if (chown !== undefined) lintName(scope, instruction, owner, flagWord(step.source, chown).span)
 }

@@ -32,8 +32,7 @@ const buildkitRules = {
   MultipleInstructionsDisallowed: 'Multiple instructions of the same type should not be used in the same stage',
   LegacyKeyValueFormat: 'Legacy key/value format with whitespace separator should not be used',
   InvalidBaseImagePlatform: 'Base image platform does not match expected target platform',
-  RedundantTargetPlatform:
-    'Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior',
+  RedundantTargetPlatform: 'Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior',
   SecretsUsedInArgOrEnv: 'Sensitive data should not be used in the ARG or ENV commands',
   InvalidDefaultArgInFrom: 'Default value for global ARG results in an empty or invalid base image name',
   FromPlatformFlagConstDisallowed: 'FROM --platform flag should not use a constant value',
@@ -52,7 +51,8 @@ const ownRules = {
   LinkWithChmod: 'COPY --link makes the directories above the destination anew, and --chmod does not reach them',
   UnknownOwner: 'A name of --chown or USER cannot be found in an image that starts from scratch',
   MultipleSourcesNeedDirectory: 'With several sources the destination must be a directory and end with /',
-  PackageCacheLeft: 'The package lists and caches that a RUN downloads should be removed in the same RUN or kept in a cache mount',
+  PackageCacheLeft:
+    'The package lists and caches that a RUN downloads should be removed in the same RUN or kept in a cache mount',
   UnknownCheckRule: 'A check comment should name existing rules',
 } as const
 

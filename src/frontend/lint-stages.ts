@@ -189,10 +189,7 @@ function placeOf({ text, span }: Word, name: string): Word['span'] {
 
 /** All pairs against the environment before the instruction. */
 function expandPairs(scope: StepScope, { pairs }: KeyValueInstruction): [string, string | undefined][] {
-  return pairs.map(({ key, value }) => [
-    expandChecked(scope, key),
-    value === undefined ? undefined : expandChecked(scope, value),
-  ])
+  return pairs.map(({ key, value }) => [expandChecked(scope, key), value === undefined ? undefined : expandChecked(scope, value)])
 }
 
 function lintArg(scope: StepScope, instruction: KeyValueInstruction): void {

@@ -35,7 +35,11 @@ function lintContinuations({ source, instructions }: Dockerfile, parsed: readonl
 }
 
 /** Removes every blank line of the instruction from the first one on; blank lines of here-documents come after its first line end without escape. */
-function emptyLineEdits(text: string, from: number, owner: Instruction | undefined): { span: { start: number; end: number }; text: string }[] {
+function emptyLineEdits(
+  text: string,
+  from: number,
+  owner: Instruction | undefined,
+): { span: { start: number; end: number }; text: string }[] {
   const end = owner === undefined ? from : firstHeredoc(owner)
   const edits: { span: { start: number; end: number }; text: string }[] = []
   for (let start = from; start < end; ) {
@@ -85,7 +89,11 @@ function lintFromSyntax(from: FromInstruction, ast: Dockerfile, findings: Findin
   const wanted = keyword === keyword.toUpperCase() ? 'AS' : keyword === keyword.toLowerCase() ? 'as' : as.text
   if (as.text !== wanted) {
     const detail = `'${as.text}' and '${keyword}' keywords' casing do not match`
-    findings.add('FromAsCasing', from, detail, { span: as.span, hint: `write ${wanted}`, edits: [{ span: as.span, text: wanted }] })
+    findings.add('FromAsCasing', from, detail, {
+      span: as.span,
+      hint: `write ${wanted}`,
+      edits: [{ span: as.span, text: wanted }],
+    })
   }
   lintDescription(from, [name.text.toLowerCase()], findings)
 }

@@ -62,7 +62,10 @@ function hasErrors(diagnostics: readonly Diagnostic[]): boolean {
 }
 
 /** The build argument stands in for the directive. */
-function checkOptions({ parsed, analysis }: LintInput): { readonly options: CheckOptions; readonly problems: readonly Diagnostic[] } {
+function checkOptions({ parsed, analysis }: LintInput): {
+  readonly options: CheckOptions
+  readonly problems: readonly Diagnostic[]
+} {
   const { directives, source } = parsed.ast
   const given = analysis.options.buildArgs.BUILDKIT_DOCKERFILE_CHECK
   const directive = directives.find(({ name }) => name === 'check')
@@ -70,7 +73,8 @@ function checkOptions({ parsed, analysis }: LintInput): { readonly options: Chec
   if (!('problem' in options)) return { options, problems: [] }
   const hint = 'options are skip=RULE,…, experimental=RULE,… and error=true, with ; between them'
   const place = { source, span: directive?.span ?? { start: 0, end: 0 } }
-  if (given === undefined) return { options: noCheckOptions, problems: [errorAt(place, 'DOCKERFILE_BAD_DIRECTIVE', options.problem, hint)] }
+  if (given === undefined)
+    return { options: noCheckOptions, problems: [errorAt(place, 'DOCKERFILE_BAD_DIRECTIVE', options.problem, hint)] }
   const message = `BUILDKIT_DOCKERFILE_CHECK: ${options.problem}`
   return { options: noCheckOptions, problems: [{ severity: 'error', code: 'USAGE_BAD_FLAG', message, hint }] }
 }

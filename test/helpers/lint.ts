@@ -31,7 +31,8 @@ export function lintText(
 ): LintReport & { readonly errors: readonly Diagnostic[] } {
   const parsed = parse({ name: 'Dockerfile', text })
   const analysis = analyze(parsed.ast, frontendOptions(amd64, options))
-  const base = config === 'unknown' ? undefined : { ...fakeImage('base', amd64, { base: { config: { Env: [path] }, ...config } }).config }
+  const base =
+    config === 'unknown' ? undefined : { ...fakeImage('base', amd64, { base: { config: { Env: [path] }, ...config } }).config }
   const report = lint({ parsed, analysis, stages: analysis.stages, allStages, baseConfig: () => base })
   const found = [...parsed.diagnostics, ...analysis.diagnostics, ...report.problems]
   return { ...report, errors: found.filter(({ severity }) => severity === 'error') }

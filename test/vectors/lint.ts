@@ -61,7 +61,8 @@ const judgeCase: Judge = (vector) => {
   const options = optionsOf(vector)
   // The one case with another image than linux/amd64 says so where the image is prepared.
   const prepared = vector.prepare === undefined ? undefined : parsePlatform(textOf(recordOf(vector.prepare), 'platform'), amd64)
-  const config = prepared === undefined ? {} : { os: prepared.os, architecture: prepared.architecture, ...omitUndefined(prepared) }
+  const config =
+    prepared === undefined ? {} : { os: prepared.os, architecture: prepared.architecture, ...omitUndefined(prepared) }
   const named = text.replaceAll('{{REGISTRY}}', 'localhost:5000')
   const settings = { options, config }
   const onlyLint = lintText(named, { ...settings, allStages: options.target === undefined })
@@ -84,17 +85,21 @@ function omitUndefined({ variant }: { readonly variant?: string }): { readonly v
 
 function judgeErrors(vector: VectorCase, { errors, failure }: ReturnType<typeof lintText>): Outcome[] {
   const [error] = [...errors, ...(failure === undefined ? [] : [failure])]
-  if (typeof vector.buildErrRegex === 'string') return [skip('the error comes when files are copied: the context is judged elsewhere')]
+  if (typeof vector.buildErrRegex === 'string')
+    return [skip('the error comes when files are copied: the context is judged elsewhere')]
   const pattern = typeof vector.lintErrRegex === 'string' ? new RegExp(vector.lintErrRegex) : undefined
   if (typeof vector.buildErr !== 'string' && pattern === undefined) {
     return [claim(error === undefined, `there is the error "${error?.message}"`)]
   }
   if (error?.span === undefined) return [{ status: 'failed', detail: 'there is no error with a place' }]
   const line = lineOf(error.span.start, textOf(vector, 'dockerfile').replaceAll('{{REGISTRY}}', 'localhost:5000'))
-  const prefix = isSyntaxError(error) || error.code === 'DOCKERFILE_UNKNOWN_INSTRUCTION' ? `dockerfile parse error on line ${line}: ` : ''
+  const prefix =
+    isSyntaxError(error) || error.code === 'DOCKERFILE_UNKNOWN_INSTRUCTION' ? `dockerfile parse error on line ${line}: ` : ''
   const message = prefix + buildkitText(error)
   return [
-    pattern === undefined ? same(message, vector.buildErr, 'the error') : claim(pattern.test(message), `the error is "${message}"`),
+    pattern === undefined
+      ? same(message, vector.buildErr, 'the error')
+      : claim(pattern.test(message), `the error is "${message}"`),
     typeof vector.buildErrLine === 'number' ? same(line, vector.buildErrLine, 'the line of the error') : passed,
   ]
 }

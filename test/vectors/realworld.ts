@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { lex } from '../../grammar/lexer.js'
 import { parse } from '../../grammar/parse.js'
+import { lintText } from '../helpers/lint.js'
 import { buildkitText, hasStray, isSyntaxError, lineRanges, stagesOf } from './buildkit.js'
 import { dumpLines } from './dump.js'
 import { claim, type Judge, type Outcome, recordOf, type Suite, same, skip, textOf } from './frame.js'
 import { stageDescription } from './instructions.js'
 import { warningsOf } from './lint.js'
-import { lintText } from '../helpers/lint.js'
 
 const judgeFile: Judge = (vector, folder) => {
   const expected = recordOf(vector.expect)
