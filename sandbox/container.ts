@@ -11,6 +11,7 @@ import { readTextIfExists } from '../src/io/fs.js'
 import { Scope } from '../src/io/scope.js'
 import { type OciHost, ociConfig } from './drivers/oci.js'
 import { execProblem } from './exec-check.js'
+import { HeldOutput } from './held-output.js'
 import { prepareMounts } from './mount-plan.js'
 import { mountOverlay, unmountOverlay } from './mounts.js'
 import type { JoinedNetwork } from './network.js'
@@ -28,6 +29,8 @@ export interface ContainerHost {
   readonly state: OwnState
   readonly runtime: Runtime
   readonly network: JoinedNetwork
+  /** See `makeSystemPoints`. */
+  readonly systemPoints: string
   readonly env: Readonly<Record<string, string>>
   readonly host: Omit<OciHost, 'rootPath' | 'mounts' | 'networkPath' | 'cgroupsPath'>
 }
@@ -42,17 +45,18 @@ export async function runContainer(
   return releasing(async (scope) => {
     const bundle = prepareBundle(plan, host, scope)
     const cgroupsPath = cgroupsPathOf(host.runtime, host.id)
+    const stderr = io.onStderr === 'inherit' ? undefined : new HeldOutput(io.onStderr)
     const child = startProcess(runtimeArguments('run', host.runtime, host.state, bundle, host.id), {
       env: host.env,
       stdin: io.stdin,
       stdout: io.onStdout,
-      stderr: io.onStderr,
-      // A terminal is handed on by the runtime, which must be in the foreground group for that.
-      ownSession: !plan.terminal,
+      stderr: stderr?.push ?? 'inherit',
+      // Whoever reads a terminal, or hands it on, must be in its foreground group.
+      ownSession: !plan.terminal && io.stdin !== 'inherit',
     })
     const end = await endOrAbort(child, bundle, signal)
     signal.throwIfAborted()
-    return exitStatusOf({
+    const status = exitStatusOf({
       runtimeName: host.runtime.name,
       command: plan.argv[0] ?? '',
       end,
@@ -60,6 +64,8 @@ export async function runContainer(
       execProblem: () => execProblem(join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd),
       limitsMemory: plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined,
     })
+    stderr?.release()
+    return status
   })
 }
 
@@ -92,7 +98,7 @@ function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): st
   const { hostLowers, hostUpper, hostWork } = plan.rootfs
   const points = new MountPoints(root, hostUpper)
   scope.defer(() => points.remove())
-  mountOverlay({ lowers: hostLowers.length > 0 ? hostLowers : [emptyLower(bundle)], upper: hostUpper, work: hostWork }, root)
+  mountOverlay({ lowers: [host.systemPoints, ...hostLowers], upper: hostUpper, work: hostWork }, root)
   scope.defer(() => unmountOverlay(root, hostWork))
   const mounts = prepareMounts(plan, {
     bundle,
@@ -111,13 +117,6 @@ function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): st
   })
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(config))
   return bundle
-}
-
-/** An overlay needs a lower directory; a root filesystem without layers gets an empty one. */
-function emptyLower(bundle: string): string {
-  const path = join(bundle, 'empty')
-  mkdirSync(path, { mode: 0o755 })
-  return path
 }
 
 const systemdResolvConf = '/run/systemd/resolve/resolv.conf'

@@ -32,8 +32,9 @@ export interface DiagnoseOptions {
 /** Everything that running containers depends on, in the order in which it matters. */
 export async function diagnoseHost(options: DiagnoseOptions): Promise<readonly Diagnosis[]> {
   const isRoot = process.getuid?.() === 0
-  const tried = isRoot
-    ? [overlayDiagnosis(), ...(await containerDiagnoses(options))]
+  const overlay = isRoot ? overlayDiagnosis() : undefined
+  const tried = overlay
+    ? [overlay, ...(overlay.ok === true ? await containerDiagnoses(options) : [])]
     : [{ name: 'root', ok: false, detail: 'not started as root; containers need it', hint: 'run mille as root (sudo)' } as const]
   return [
     {

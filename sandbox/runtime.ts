@@ -14,7 +14,7 @@ import { type OciHost, ociConfig } from './drivers/oci.js'
 import { seccompProfile } from './drivers/seccomp.js'
 import type { SandboxPlan } from './plan.js'
 import { captureProcess, startProcess } from './spawn.js'
-import { type OwnState, removeBundle } from './state.js'
+import { type OwnState, rememberRuntime, removeBundle } from './state.js'
 import { runtimeFailure } from './status.js'
 import { exitProgram } from './tiny-program.js'
 
@@ -166,6 +166,7 @@ async function tryRuntime(runtime: Runtime, choice: RuntimeChoice): Promise<Answ
   const program = exitProgram(choice.host.architecture)
   if (program === undefined) return { problem: undefined, extra: {} }
   mkdirSync(rootPath, { recursive: true, mode: 0o755 })
+  rememberRuntime(choice.state, runtime.path)
   try {
     writeFileSync(join(rootPath, 'true'), program, { mode: 0o755 })
     const cgroupsPath = cgroupsPathOf(runtime, id)

@@ -6,7 +6,7 @@
  * are safe; links are followed as the container would follow them, never out of the root.
  */
 import { lstatSync, mkdirSync, readdirSync, readlinkSync, rmdirSync, type Stats, unlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import { fsPath } from '../src/core/path-bytes.js'
 import { setTimes } from '../src/io/sys.js'
@@ -48,18 +48,23 @@ export class MountPoints {
   }
 
   #make(path: string, type: 'file' | 'directory'): void {
-    const parent = dirname(path)
-    const inUpper = lstatIfExists(this.#upper + parent) !== undefined
-    const before = this.#made.includes(parent) ? undefined : timesOf(this.#root + parent)
+    // All ancestors, for the overlay copies up a whole chain of directories for one new child.
+    const existing = ancestors(path).filter((parent) => !this.#made.includes(parent))
+    const before = existing.map((parent) => ({
+      parent,
+      times: timesOf(this.#root + parent),
+      inUpper: lstatIfExists(this.#upper + parent) !== undefined,
+    }))
     const at = fsPath(this.#root + path)
     if (type === 'directory') mkdirSync(at, { mode: 0o755 })
     else writeFileSync(at, '', { flag: 'wx', mode: 0o644 })
     this.#made.push(path)
-    if (before === undefined) return
-    const after = timesOf(this.#root + parent)
-    const known = this.#touched.get(parent)
-    if (known === undefined) this.#touched.set(parent, { before, after, inUpper })
-    else known.after = after
+    for (const { parent, times, inUpper } of before) {
+      const known = this.#touched.get(parent)
+      const after = timesOf(this.#root + parent)
+      if (known === undefined) this.#touched.set(parent, { before: times, after, inUpper })
+      else known.after = after
+    }
   }
 
   /**

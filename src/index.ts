@@ -13,6 +13,7 @@ export {
   StoreError,
 } from './core/errors.js'
 export { type ImportOptions, importImage } from './engine/import.js'
+export { type LoadedImage, type LoadOptions, loadImages } from './engine/load.js'
 export type {
   BuildOptions,
   BuildOutput,
@@ -24,3 +25,5 @@ export type {
   PullPolicy,
   SecretSource,
 } from './engine/options.js'
+export { type SaveOptions, saveImages } from './engine/save.js'
+export { type PullOptions, type PullResult, type PushOptions, pullImage, pushImages } from './engine/transfer.js'

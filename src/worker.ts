@@ -1,6 +1,15 @@
 /** The functions that `io/pool.ts` runs in worker threads: each takes and returns plain data. */
-export { hashEntries } from './context/hash.js'
-export { exportDirectoryTask } from './exporter/rootfs.js'
-export { applyLayerTask, compressLayerTask, digestLayerTask } from './layer/tasks.js'
-export { stageArchive } from './ops/archive.js'
-export { writeFiles } from './ops/copy-write.js'
+import * as contextHash from './context/hash.js'
+import * as exporterRootfs from './exporter/rootfs.js'
+import { asTask } from './io/task.js'
+import * as layerTasks from './layer/tasks.js'
+import * as archive from './ops/archive.js'
+import * as copyWrite from './ops/copy-write.js'
+
+export const hashEntries = asTask(contextHash.hashEntries)
+export const exportDirectoryTask = asTask(exporterRootfs.exportDirectoryTask)
+export const applyLayerTask = asTask(layerTasks.applyLayerTask)
+export const compressLayerTask = asTask(layerTasks.compressLayerTask)
+export const digestLayerTask = asTask(layerTasks.digestLayerTask)
+export const stageArchive = asTask(archive.stageArchive)
+export const writeFiles = asTask(copyWrite.writeFiles)

@@ -14,6 +14,7 @@ const groups: readonly (readonly string[])[] = [
   ['grammar', 'src/graph', 'src/layer', 'src/store', 'sandbox', 'src/registry'],
   ['src/frontend', 'src/context'],
   ['src/ops', 'src/exporter', 'src/solver', 'src/container'],
+  ['src/engine'],
   ['src/build.ts', 'src/worker.ts', 'src/index.ts'],
   ['src/cli'],
 ]

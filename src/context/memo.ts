@@ -53,76 +53,96 @@ export function rememberSelection(memo: MemoFiles, selection: string, print: str
 }
 
 const columns = 5
-const rowBytes = columns * 8 + 32
+const digestBytes = 32
+
+/** Rows as they are in the file: decoded one by one, when asked for. */
+interface SavedRows {
+  readonly index: ReadonlyMap<string, number>
+  readonly stamps: Float64Array
+  readonly digests: Buffer
+  readonly xattrs: Readonly<Record<string, string>>
+}
+
+const noRows: SavedRows = { index: new Map(), stamps: new Float64Array(), digests: Buffer.alloc(0), xattrs: {} }
 
 /** Content by file, as far as it is known. */
 export class FileMemo {
   readonly #path: string
-  readonly #rows = new Map<string, { readonly stamp: readonly number[]; readonly known: KnownContent }>()
+  readonly #saved: SavedRows
+  readonly #added = new Map<string, { readonly entry: ContextEntry; readonly known: KnownContent }>()
   readonly #used = new Set<string>()
 
   constructor(memo: MemoFiles) {
     this.#path = join(memo.directory, `${memo.context}.v1.files`)
-    this.#load()
+    this.#saved = loadRows(this.#path)
   }
 
   /** What the content of `entry` is, if its metadata is the same as when it was read. */
   find(entry: ContextEntry): KnownContent | undefined {
-    const row = this.#rows.get(entry.path)
-    if (row === undefined || !stampOf(entry).every((value, i) => value === row.stamp[i])) return undefined
+    const added = this.#added.get(entry.path)
+    if (added !== undefined) return isSame(stampOf(added.entry), stampOf(entry)) ? added.known : undefined
+    const { index, stamps, digests, xattrs } = this.#saved
+    const row = index.get(entry.path)
+    if (row === undefined || !isSame(stamps.subarray(row * columns, (row + 1) * columns), stampOf(entry))) return undefined
     this.#used.add(entry.path)
-    return row.known
+    const sha256 = entry.type === 'file' ? digests.toString('hex', row * digestBytes, (row + 1) * digestBytes) : ''
+    return { sha256, xattrs: xattrs[entry.path] ?? '' }
   }
 
   /** Adds what was read now. */
   add(entry: ContextEntry, known: KnownContent): void {
-    this.#rows.set(entry.path, { stamp: stampOf(entry), known })
-    this.#used.add(entry.path)
+    this.#added.set(entry.path, { entry, known })
   }
 
   /** Writes all rows; those of files that this build did not see are dropped when they are many. */
   save(): void {
-    const unused = this.#rows.size - this.#used.size
-    if (unused > 2 * this.#used.size + 10_000) {
-      for (const path of this.#rows.keys()) if (!this.#used.has(path)) this.#rows.delete(path)
+    const { index, stamps, digests, xattrs } = this.#saved
+    const seen = this.#used.size + this.#added.size
+    const keepUnused = index.size - this.#used.size <= 2 * seen + 10_000
+    const kept = [...index.keys()].filter((path) => !this.#added.has(path) && (keepUnused || this.#used.has(path)))
+    const paths = [...kept, ...this.#added.keys()]
+    const newStamps = new Float64Array(paths.length * columns)
+    const newDigests = Buffer.alloc(paths.length * digestBytes)
+    const newXattrs: Record<string, string> = {}
+    for (const [i, path] of paths.entries()) {
+      const added = this.#added.get(path)
+      const row = index.get(path) ?? 0
+      const text = added === undefined ? xattrs[path] : added.known.xattrs
+      if (text !== undefined && text !== '') newXattrs[path] = text
+      newStamps.set(added === undefined ? stamps.subarray(row * columns, (row + 1) * columns) : stampOf(added.entry), i * columns)
+      if (added === undefined) digests.copy(newDigests, i * digestBytes, row * digestBytes, (row + 1) * digestBytes)
+      else newDigests.write(added.known.sha256, i * digestBytes, 'hex')
     }
-    const count = this.#rows.size
-    const names = encodePath([...this.#rows.keys()].join('\0'))
-    const rows = Buffer.alloc(count * rowBytes)
-    const xattrs: Record<string, string> = {}
-    let i = 0
-    for (const [path, { stamp, known }] of this.#rows) {
-      for (const [column, value] of stamp.entries()) rows.writeDoubleLE(value, i * rowBytes + column * 8)
-      if (known.sha256 !== '') rows.write(known.sha256, i * rowBytes + columns * 8, 'hex')
-      if (known.xattrs !== '') xattrs[path] = known.xattrs
-      i++
-    }
-    const head = Buffer.from(`${JSON.stringify({ count, names: names.length, xattrs })}\n`)
-    const body = Buffer.concat([head, names, rows])
+    const names = encodePath(paths.join('\0'))
+    const head = Buffer.from(`${JSON.stringify({ count: paths.length, names: names.length, xattrs: newXattrs })}\n`)
+    const body = Buffer.concat([head, names, new Uint8Array(newStamps.buffer), newDigests])
     writeFileAtomic(this.#path, Buffer.concat([createHash('sha256').update(body).digest(), body]))
   }
+}
 
-  #load(): void {
-    const bytes = readIfExists(this.#path)
-    if (bytes === undefined || bytes.length < 33) return
-    const body = bytes.subarray(32)
-    if (!createHash('sha256').update(body).digest().equals(bytes.subarray(0, 32))) return
-    const end = body.indexOf(10)
-    const head = JSON.parse(body.toString('utf8', 0, end)) as { count: number; names: number; xattrs: Record<string, string> }
-    if (head.count === 0) return
-    const names = decodePath(body.subarray(end + 1, end + 1 + head.names)).split('\0')
-    const rows = body.subarray(end + 1 + head.names)
-    names.forEach((path, i) => {
-      const at = i * rowBytes
-      const stamp = Array.from({ length: columns }, (_, column) => rows.readDoubleLE(at + column * 8))
-      const sha256 = rows.toString('hex', at + columns * 8, at + rowBytes)
-      this.#rows.set(path, { stamp, known: { sha256: /^0+$/.test(sha256) ? '' : sha256, xattrs: head.xattrs[path] ?? '' } })
-    })
-  }
+/** The rows of a memo file; none when it is missing or damaged. */
+function loadRows(path: string): SavedRows {
+  const bytes = readIfExists(path)
+  if (bytes === undefined || bytes.length <= digestBytes) return noRows
+  const body = bytes.subarray(digestBytes)
+  if (!createHash('sha256').update(body).digest().equals(bytes.subarray(0, digestBytes))) return noRows
+  const end = body.indexOf(10)
+  const head = JSON.parse(body.toString('utf8', 0, end)) as { count: number; names: number; xattrs: Record<string, string> }
+  if (head.count === 0) return noRows
+  const namesEnd = end + 1 + head.names
+  const stampsEnd = namesEnd + head.count * columns * 8
+  const names = decodePath(body.subarray(end + 1, namesEnd)).split('\0')
+  // A copy, because a typed array must begin at a multiple of its element size.
+  const stamps = new Float64Array(new Uint8Array(body.subarray(namesEnd, stampsEnd)).buffer)
+  return { index: new Map(names.map((name, i) => [name, i])), stamps, digests: body.subarray(stampsEnd), xattrs: head.xattrs }
 }
 
 function stampOf(entry: ContextEntry): readonly number[] {
   return [entry.size, entry.mtimeMs, entry.ctimeMs, entry.ino, entry.dev]
+}
+
+function isSame(a: ArrayLike<number>, b: readonly number[]): boolean {
+  return b.every((value, i) => value === a[i])
 }
 
 function readIfExists(path: string): Buffer | undefined {

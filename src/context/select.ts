@@ -49,7 +49,9 @@ export function selectRoots(view: FileView, source: SelectionSource): SelectedRo
   if (first < 0) return [rootAt(view, parts.join('/'))]
   const base = follow(view, parts.slice(0, first).join('/'))
   if (base.entry?.type !== 'directory') return []
-  return matchParts(view, base.path, parts.slice(first)).map((path) => rootAt(view, path.slice(1)))
+  const roots = matchParts(view, base.path, parts.slice(first)).map((path) => rootAt(view, path.slice(1)))
+  // Below a pivot there is something only where it is a directory.
+  return source.include === undefined ? roots : roots.filter(({ entry }) => entry.type === 'directory')
 }
 
 function rootAt(view: FileView, path: string): SelectedRoot {

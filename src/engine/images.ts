@@ -109,7 +109,9 @@ export function rememberImage(remote: RemoteImage, { store, settings }: Engine):
   const source = `${reference.registry}/${reference.repository}`
   for (const [i, blob] of manifest.layers.entries()) {
     const diffId = diffIds[i]
-    if (diffId !== undefined) store.layers.save({ diffId, size: blob.size, blobs: [blob], sources: [source] })
+    // A layer whose files are here was verified; what another image says of it is not, and is not needed.
+    if (diffId === undefined || store.layers.find(diffId)?.snapshot !== undefined) continue
+    store.layers.save({ diffId, size: blob.size, blobs: [blob], sources: [source] })
   }
   const stored: StoredImage = {
     id,

@@ -18,6 +18,8 @@ import type { Engine } from './engine.js'
 export interface EngineLayers extends LayerFiles {
   /** Makes the bytes of one of a layer's blobs be here. */
   bringBlob(record: LayerRecord, blob: Descriptor, progressId: string, ctx: Context): Promise<void>
+  /** Unpacks a blob that came from outside; only when it is the layer it is said to be does the store know it. */
+  adopt(diffId: DiffID, blob: Descriptor, progressId: string, ctx: Context): Promise<void>
   /** The same as `bringHere` for commands that have no vertex. */
   unpack(diffIds: readonly DiffID[], progressId: string, ctx: Context): Promise<void>
 }
@@ -48,6 +50,11 @@ export function createLayers(engine: Engine): EngineLayers {
   return {
     bringBlob,
     unpack,
+    async adopt(diffId, blob, progressId, ctx) {
+      const known = store.layers.find(diffId)
+      if (known?.snapshot !== undefined) return
+      await unpackBlob(engine, { diffId, size: 0, blobs: [blob], sources: [] }, blob, progressId, ctx)
+    },
     contentIdOf: (diffId) => store.layers.find(diffId)?.contentId,
     areHere: (diffIds) => diffIds.every((diffId) => store.layers.find(diffId)?.snapshot !== undefined),
     bringHere: (diffIds, vertex, ctx) => unpack(diffIds, vertex.id, ctx),

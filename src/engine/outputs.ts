@@ -6,7 +6,9 @@ import { BuildError } from '../core/errors.js'
 import { familiarReference, formatReference, type Reference } from '../core/reference.js'
 import type { AssembledImage } from '../exporter/assemble.js'
 import type { BlobChoice, BlobPorts } from '../exporter/blobs.js'
+import type { ArchiveImage, ArchiveName } from '../exporter/docker-archive.js'
 import type { DescribedImage, ManifestFormat } from '../exporter/manifest.js'
+import type { Sink } from '../exporter/sink.js'
 import type { StoredImage } from '../store/types.js'
 import type { Engine } from './engine.js'
 import { requireReference } from './images.js'
@@ -85,6 +87,7 @@ async function exportImage(
     work.engine,
     work.layers,
   )
+  work.engine.store.blobs.writeBytes(described.rawManifest)
   saveImage(work.engine, work.image, [described.descriptor])
   return described.descriptor
 }
@@ -157,30 +160,41 @@ async function exportArchive(
   id: string,
   { engine, layers, image, names }: OutputWork,
 ): Promise<Descriptor> {
-  const { openDirectorySink, openTarSink, openTarStream } = await import('../exporter/sink.js')
   const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {} }
   const described = await describeWithBlobs(image, options, id, engine, layers)
-  const all = [...names, ...(output.names ?? []).map(requireReference)].map((name) => ({
-    full: formatReference(name),
-    familiar: familiarReference(name),
-    tag: name.tag ?? 'latest',
-  }))
-  await using sink =
-    typeof output.dest !== 'string'
-      ? await openTarStream(output.dest.stream as NodeJS.WritableStream & import('node:stream').Writable, 'the output')
-      : output.tar === false
-        ? openDirectorySink(output.dest)
-        : await openTarSink(output.dest)
-  const { signal } = engine.ctx
-  if (output.type === 'oci') {
+  const all = [...names, ...(output.names ?? []).map(requireReference)].map(archiveName)
+  const form = output.type === 'docker' ? 'docker' : 'oci'
+  await writeArchive([{ image, described, names: all }], form, output.dest, output.tar ?? true, engine)
+  return described.descriptor
+}
+
+/** What a name is called in an archive. */
+export function archiveName(name: Reference): ArchiveName {
+  return { full: formatReference(name), familiar: familiarReference(name), tag: name.tag ?? 'latest' }
+}
+
+/** Writes images as a layout or docker archive, to a file, a stream or a directory. */
+export async function writeArchive(
+  images: readonly ArchiveImage[],
+  form: 'oci' | 'docker',
+  dest: string | { readonly stream: NodeJS.WritableStream },
+  tar: boolean,
+  { store, ctx }: Engine,
+): Promise<void> {
+  const { openDirectorySink, openTarSink, openTarStream } = await import('../exporter/sink.js')
+  const open = async (): Promise<Sink> => {
+    if (typeof dest !== 'string') return openTarStream(dest.stream, 'the output')
+    return tar ? openTarSink(dest) : openDirectorySink(dest)
+  }
+  await using sink = await open()
+  if (form === 'oci') {
     const { writeLayout } = await import('../exporter/oci-layout.js')
-    await writeLayout(image, described, all, sink, engine.store, signal)
+    await writeLayout(images, sink, store, ctx.signal)
   } else {
     const { writeDockerArchive } = await import('../exporter/docker-archive.js')
-    await writeDockerArchive(image, described, all, sink, engine.store, signal)
+    await writeDockerArchive(images, sink, store, ctx.signal)
   }
   await sink.finish()
-  return described.descriptor
 }
 
 async function exportRootfs(

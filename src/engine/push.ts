@@ -13,6 +13,8 @@ import { blobPorts } from './outputs.js'
 /** An image and where it goes. */
 export interface PushWork {
   readonly image: AssembledImage
+  /** The manifest that the image came with: it is pushed as it is. */
+  readonly original?: DescribedImage | undefined
   readonly names: readonly Reference[]
   readonly choice: BlobChoice
   readonly format: ManifestFormat
@@ -26,12 +28,17 @@ export async function pushToRegistry(work: PushWork, engine: Engine, layers: Eng
   const { ctx } = engine
   const client = await engine.openRegistry()
   const ports = blobPorts(engine, layers)
-  const made = image.config.rootfs.diff_ids.map((diffId) => provideBlob(diffId, choice, ports, progressId, ctx))
+  const { original } = work
+  const diffIds = image.config.rootfs.diff_ids
+  const made =
+    original?.manifest.layers.map(async (blob) => blob) ??
+    diffIds.map((diffId) => provideBlob(diffId, choice, ports, progressId, ctx))
   // Each is awaited below; until then a rejection must not end the process.
   for (const blob of made) blob.catch(() => undefined)
-  const describe = async (): Promise<DescribedImage> => describeImage(image, await Promise.all(made), format, annotations)
+  const describe = async (): Promise<DescribedImage> =>
+    original ?? describeImage(image, await Promise.all(made), format, annotations)
   for (const { target, moreTags } of byRepository(work.names)) {
-    const blobs = [...made, config(image, format)]
+    const blobs = [...made, original?.manifest.config ?? configOf(image, format)]
     const manifest = async (): Promise<{ mediaType: string; bytes: Buffer }> => {
       const { descriptor, rawManifest } = await describe()
       return { mediaType: descriptor.mediaType, bytes: Buffer.from(rawManifest) }
@@ -42,7 +49,7 @@ export async function pushToRegistry(work: PushWork, engine: Engine, layers: Eng
   return describe()
 }
 
-function config(image: AssembledImage, format: ManifestFormat): Descriptor {
+function configOf(image: AssembledImage, format: ManifestFormat): Descriptor {
   return describeImage(image, [], format).manifest.config
 }
 

@@ -3,9 +3,7 @@
  * index. So the same tar is also an OCI archive for whoever knows only that.
  */
 import type { Store } from '../store/types.js'
-import type { AssembledImage } from './assemble.js'
-import type { DescribedImage } from './manifest.js'
-import { blobPath, type LayoutName, writeLayout } from './oci-layout.js'
+import { blobPath, type LayoutImage, type LayoutName, writeLayout } from './oci-layout.js'
 import { type Sink, textFile } from './sink.js'
 
 /** Names an image in an archive: in full for the index, as people write it for `RepoTags`. */
@@ -13,21 +11,23 @@ export interface ArchiveName extends LayoutName {
   readonly familiar: string
 }
 
+/** An image of an archive. */
+export interface ArchiveImage extends LayoutImage {
+  readonly names: readonly ArchiveName[]
+}
+
 /** Writes a layout and `manifest.json`. */
 export async function writeDockerArchive(
-  image: AssembledImage,
-  described: DescribedImage,
-  names: readonly ArchiveName[],
+  images: readonly ArchiveImage[],
   sink: Sink,
-  store: Store,
+  store: Pick<Store, 'blobs'>,
   signal: AbortSignal,
 ): Promise<void> {
-  await writeLayout(image, described, names, sink, store, signal)
-  const { config, layers } = described.manifest
-  const entry = {
-    Config: blobPath(config),
+  await writeLayout(images, sink, store, signal)
+  const entries = images.map(({ described, names }) => ({
+    Config: blobPath(described.manifest.config),
     RepoTags: names.map(({ familiar }) => familiar),
-    Layers: layers.map(blobPath),
-  }
-  await sink.file(textFile('manifest.json', JSON.stringify([entry])), signal)
+    Layers: described.manifest.layers.map(blobPath),
+  }))
+  await sink.file(textFile('manifest.json', JSON.stringify(entries)), signal)
 }

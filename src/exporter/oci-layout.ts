@@ -9,7 +9,7 @@ import { BuildError } from '../core/errors.js'
 import type { Store } from '../store/types.js'
 import type { AssembledImage } from './assemble.js'
 import type { DescribedImage } from './manifest.js'
-import { type Sink, textFile } from './sink.js'
+import { type Sink, type SinkFile, textFile } from './sink.js'
 
 /** The annotation with the tag of an image in a layout. */
 export const refNameAnnotation = 'org.opencontainers.image.ref.name'
@@ -24,26 +24,38 @@ export interface LayoutName {
   readonly tag: string
 }
 
-/** Writes the blobs, the index and `oci-layout`. All blobs of the manifest must be in the store. */
+/** An image of a layout with the names that it gets there. */
+export interface LayoutImage {
+  readonly image: AssembledImage
+  readonly described: DescribedImage
+  readonly names: readonly LayoutName[]
+}
+
+/** Writes the blobs, the index and `oci-layout`. The bytes of all layers must be in the store. */
 export async function writeLayout(
-  image: AssembledImage,
-  described: DescribedImage,
-  names: readonly LayoutName[],
+  images: readonly LayoutImage[],
   sink: Sink,
-  store: Store,
+  store: Pick<Store, 'blobs'>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { manifest, rawManifest, descriptor } = described
   const written = new Set<string>()
-  for (const layer of manifest.layers) {
-    if (written.has(layer.digest)) continue
-    written.add(layer.digest)
-    await sink.file({ path: blobPath(layer), size: layer.size, open: () => store.blobs.open(layer) }, signal)
+  const once = async (file: SinkFile): Promise<void> => {
+    if (written.has(file.path)) return
+    written.add(file.path)
+    await sink.file(file, signal)
   }
-  await sink.file(textFile(blobPath(manifest.config), image.rawConfig), signal)
-  await sink.file(textFile(blobPath(descriptor), rawManifest), signal)
+  let index = readIndex(sink)
+  for (const { image, described, names } of images) {
+    const { manifest, rawManifest, descriptor } = described
+    for (const layer of manifest.layers) {
+      await once({ path: blobPath(layer), size: layer.size, open: () => store.blobs.open(layer) })
+    }
+    await once(textFile(blobPath(manifest.config), image.rawConfig))
+    await once(textFile(blobPath(descriptor), rawManifest))
+    index = addToIndex(index, descriptor, names)
+  }
   await sink.file(textFile('oci-layout', '{"imageLayoutVersion":"1.0.0"}'), signal)
-  await sink.file(textFile('index.json', JSON.stringify(addToIndex(readIndex(sink), descriptor, names))), signal)
+  await sink.file(textFile('index.json', JSON.stringify(index)), signal)
 }
 
 /** The path of a blob in a layout. */

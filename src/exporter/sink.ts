@@ -6,7 +6,7 @@
  */
 import { createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { Readable, type Writable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { BuildError, systemCode } from '../core/errors.js'
 import { randomName, readTextIfExists, writeFileAtomic } from '../io/fs.js'
@@ -83,7 +83,7 @@ export async function openTarSink(path: string): Promise<Sink> {
 }
 
 /** Writes a tar to a stream (standard output). `name` is for messages. */
-export async function openTarStream(output: Writable, name: string): Promise<Sink> {
+export async function openTarStream(output: NodeJS.WritableStream, name: string): Promise<Sink> {
   const tar = await import('tar-stream')
   const pack = tar.pack()
   const written = pipeline(pack, output)

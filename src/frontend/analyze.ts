@@ -8,6 +8,7 @@ import { type Platform, parsePlatform } from '../core/platform.js'
 import { didYouMean } from '../core/suggest.js'
 import { unusedBuildArgs } from './args.js'
 import { type FoundDependencies, findDependencies } from './dependencies.js'
+import { sourceDateEpoch } from './epoch.js'
 import { expandDetailed, findFlag, flagWord } from './expand.js'
 import { type GlobalScope, readGlobals } from './globals.js'
 import type { FrontendOptions } from './options.js'
@@ -28,6 +29,8 @@ export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
   const target = findTarget(stages, options.target, diagnostics)
   const reachable = target === undefined ? [] : reachableStages(stages, [target])
   for (const index of reachable) diagnostics.push(...(stages[index]?.problems ?? []))
+  const epoch = sourceDateEpoch({ options, globals: globals.values, stages })
+  if (epoch !== undefined && 'problem' in epoch) diagnostics.push(badEpoch(epoch.problem))
   diagnostics.push(...unusedBuildArgs(options.buildArgs, declaredArgs(ast.instructions), predefined.keys()))
   return {
     ...{ source: ast.source, escape: ast.escape, options, platform, globals: globals.values },
@@ -46,6 +49,10 @@ function targetPlatform(options: FrontendOptions, diagnostics: Diagnostic[]): Pl
     })
   }
   return first ?? options.buildPlatform
+}
+
+function badEpoch(message: string): Diagnostic {
+  return { severity: 'error', code: 'USAGE_BAD_ARGUMENT', message, hint: 'give it seconds since 1970, like 1700000000' }
 }
 
 interface StageGroup {

@@ -31,17 +31,20 @@ export function localSource(
   { vertex, isRootfs }: InputFiles,
   { parents, unpack }: { readonly parents: boolean; readonly unpack: boolean },
 ): PlannedSource {
-  const at = parents ? text.indexOf('/./') : -1
-  const path = sourcePath(text)
-  const pivot = at < 0 ? {} : { pivot: sourcePath(text.slice(0, at)) }
+  const path = parents ? pivotPath(text) : sourcePath(text)
   return {
     vertex: vertex ?? plan.add({ kind: 'inline', files: [] }, [], { name: '[internal] empty tree', ignoreCache: false }),
-    source: {
-      ...{ path, wildcard: hasWildcard(path), unpack: unpack ? 'auto' : 'never', keepOwner: isRootfs },
-      ...pivot,
-    },
+    source: { path, wildcard: hasWildcard(path), unpack: unpack ? 'auto' : 'never', keepOwner: isRootfs },
     shown: text,
   }
+}
+
+/** A path of `--parents`: clean on both sides of its first `/./`, which stays; at the root it says nothing. */
+function pivotPath(text: string): string {
+  const at = text.indexOf('/./')
+  const before = at < 0 ? '.' : sourcePath(text.slice(0, at))
+  const below = at < 0 ? sourcePath(text) : sourcePath(text.slice(at + 3))
+  return before === '.' ? below : `${before}/./${below}`
 }
 
 interface RemoteScope {

@@ -8,7 +8,7 @@ export function parseKeyValue(text: string): [name: string, value: string] {
 
 /** The list with `name` set: in its old place when it has one (the first), else at the end. */
 export function addEnv(env: readonly string[], name: string, value: string): string[] {
-  const at = env.findIndex((entry) => parseKeyValue(entry)[0] === name)
+  const at = env.findIndex((entry) => entry.startsWith(`${name}=`) || entry === name)
   return at < 0 ? [...env, `${name}=${value}`] : env.with(at, `${name}=${value}`)
 }
 

@@ -2,7 +2,7 @@
  * SOURCE_DATE_EPOCH as a build argument: seconds since 1970, `context` for the newest time in the build context, or the
  * name of a stage that holds nothing but one source (ADD of a URL), whose time counts.
  */
-import type { Analysis, Stage } from './stages.js'
+import type { Analysis, GlobalArgs, Stage } from './stages.js'
 
 /** Where the time comes from. */
 export type SourceDateEpoch =
@@ -16,9 +16,13 @@ export interface EpochProblem {
 }
 
 /** The time that the build arguments, or a global ARG's default, ask for; undefined: none. */
-export function sourceDateEpoch(analysis: Analysis): SourceDateEpoch | EpochProblem | undefined {
-  const value = analysis.options.buildArgs.SOURCE_DATE_EPOCH ?? analysis.globals.get('SOURCE_DATE_EPOCH')
-  return value === undefined || value === '' ? undefined : parseEpoch(value, analysis.stages)
+export function sourceDateEpoch({
+  options,
+  globals,
+  stages,
+}: Pick<Analysis, 'options' | 'stages'> & { readonly globals: GlobalArgs }): SourceDateEpoch | EpochProblem | undefined {
+  const value = options.buildArgs.SOURCE_DATE_EPOCH ?? globals.get('SOURCE_DATE_EPOCH')
+  return value === undefined || value === '' ? undefined : parseEpoch(value, stages)
 }
 
 /** Reads a value of SOURCE_DATE_EPOCH. */
@@ -26,7 +30,7 @@ export function parseEpoch(value: string, stages: readonly Stage[]): SourceDateE
   if (/^\d{1,12}$/.test(value)) return { kind: 'seconds', seconds: Number(value) }
   if (value === 'context') return { kind: 'context' }
   const stage = stages.findLast(({ name }) => name === value.toLowerCase())
-  if (stage === undefined) return { problem: `SOURCE_DATE_EPOCH is "${value}", expected seconds since 1970` }
+  if (stage === undefined) return { problem: `invalid SOURCE_DATE_EPOCH: ${value}` }
   return checkSourceStage(stage) ?? { kind: 'stage', index: stage.index }
 }
 

@@ -113,7 +113,8 @@ function lowerArg(lowering: StageLowering, step: Step, instruction: KeyValueInst
   for (const { key, value: written } of instruction.pairs) {
     const name = lowering.expand(step, key)
     const given = Object.hasOwn(options.buildArgs, name) ? options.buildArgs[name] : undefined
-    const own = written === undefined ? undefined : lowering.expand(step, written)
+    // A default that a build argument replaces is not looked at: it may be one that has to fail.
+    const own = given === undefined && written !== undefined ? lowering.expand(step, written) : undefined
     const value = given ?? own ?? resolved.analysis.globals.get(name)
     if (value !== undefined && !notVariables.has(name)) state.env.set(name, value)
     state.args.push([name, value ?? ''])

@@ -100,12 +100,13 @@ export interface CopyOp {
 /** One source of a copy. */
 export interface CopySource {
   readonly input: number
-  /** Relative to the root of the input, cleaned, clamped; `.` for all of it. */
+  /**
+   * Relative to the root of the input, cleaned, clamped; `.` for all of it. With `parents` it may hold one `/./`: what is
+   * before that is not kept in the destination.
+   */
   readonly path: string
   /** `path` may have `*`, `?`, `[…]` (and `**` where `parents` is set); no match is then no error. */
   readonly wildcard: boolean
-  /** With `parents`: the leading part of `path` that the destination does not get (`a/b` for `a/b/./c`). */
-  readonly pivot?: string
   /** ADD: unpack archives found by content. */
   readonly unpack: 'never' | 'auto' | 'always'
   /** Keep the source's owners (COPY --from); otherwise 0:0 where no owner is given. */

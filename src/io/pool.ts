@@ -1,13 +1,14 @@
 /**
  * Worker threads for what would block the scheduler: hashing, copying, packing and unpacking of trees.
  *
- * A task is an exported function of `src/worker.ts`, called by name with plain data. Threads start with the first task
+ * A task is an exported function of `src/worker.ts`, called by name with plain data (its errors: task.ts). Threads start with the first task
  * and end when idle, so a command that needs none pays nothing.
  */
 import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Tinypool } from 'tinypool'
+import { type TaskOutcome, unpackOutcome } from './task.js'
 
 /** Runs tasks in threads. */
 export interface WorkerPool extends AsyncDisposable {
@@ -24,7 +25,7 @@ export function createWorkerPool(size = availableParallelism()): WorkerPool {
     async run<Result>(name: string, argument: unknown, signal: AbortSignal): Promise<Result> {
       signal.throwIfAborted()
       pool ??= openPool(size)
-      return (await pool).run(argument, { name, signal }) as Promise<Result>
+      return unpackOutcome((await (await pool).run(argument, { name, signal })) as TaskOutcome<Result>)
     },
     async [Symbol.asyncDispose]() {
       await (await pool)?.destroy()

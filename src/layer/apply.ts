@@ -184,7 +184,11 @@ class Unpacker implements TarVisitor {
     if (isOwned) fchownSync(fd, entry.uid, entry.gid)
     // Giving a file away takes its setuid bit; the umask took others.
     if (isOwned || (entry.mode & (this.#mask | 0o7000)) !== 0) fchmodSync(fd, entry.mode)
-    if (entry.xattrs.length > 0) this.#setXattrs(entry, hostPath)
+    try {
+      this.#setXattrs(entry, hostPath)
+    } catch (error) {
+      throw explain(error, entry)
+    }
     futimesSync(fd, timeOf(entry.mtime), timeOf(entry.mtime))
     this.#file = undefined
     closeSync(fd)

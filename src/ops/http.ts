@@ -14,6 +14,7 @@ import { BuildError } from '../core/errors.js'
 import type { FileEntry, FileView } from '../core/view.js'
 import type { HttpOp, Vertex } from '../graph/op.js'
 import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
+import { loadRoots, tlsSettingsFrom } from '../registry/tls.js'
 import type { OpRunner } from '../solver/ports.js'
 import type { Blobs } from '../store/types.js'
 
@@ -122,7 +123,10 @@ async function request(
   if (saved?.etag) headers['if-none-match'] = saved.etag
   else if (saved?.lastModified) headers['if-modified-since'] = saved.lastModified
   const { fetch, EnvHttpProxyAgent } = await import('undici')
-  const dispatcher = new EnvHttpProxyAgent(proxiesOf(options.env))
+  const roots = url.startsWith('https:') ? await loadRoots(tlsSettingsFrom(options.env)) : undefined
+  const trust = roots === undefined ? {} : { ca: [...roots] }
+  const tls = { connect: trust, requestTls: trust, proxyTls: trust }
+  const dispatcher = new EnvHttpProxyAgent({ ...proxiesOf(options.env), ...tls })
   try {
     const response = await fetch(url, { headers, dispatcher, signal: ctx.signal })
     if (response.status === 304 && saved !== undefined) return saved

@@ -2,13 +2,13 @@
 import type { RegistryClientOptions } from './client.js'
 import { type CredentialSettings, loadCredentials } from './credentials.js'
 import { proxyFromEnv } from './proxy.js'
-import { systemCaFiles } from './tls.js'
+import { tlsSettingsFrom } from './tls.js'
 
 /** The options that docker's and podman's users expect; see docs/registries.md. No file is read before it is needed. */
 export function clientOptionsFrom(settings: CredentialSettings): RegistryClientOptions {
   return {
     credentials: loadCredentials(settings),
     proxy: proxyFromEnv(settings.env),
-    tls: { certsDirectories: ['/etc/docker/certs.d', '/etc/containers/certs.d'], caFiles: systemCaFiles(settings.env) },
+    tls: tlsSettingsFrom(settings.env),
   }
 }

@@ -13,6 +13,8 @@ export interface TlsSettings {
   readonly certsDirectories: readonly string[]
   /** Bundles of authorities (PEM); the first that exists is used in place of Node's built-in ones. */
   readonly caFiles: readonly string[]
+  /** A bundle that is added to whichever was found; the value of NODE_EXTRA_CA_CERTS. */
+  readonly extraCaFile?: string | undefined
   /** More authorities as PEM texts. */
   readonly ca: readonly string[]
 }
@@ -36,11 +38,24 @@ export function systemCaFiles(env: Readonly<Record<string, string | undefined>>)
   ]
 }
 
+/** The TLS settings that a machine's files and environment ask for. */
+export function tlsSettingsFrom(env: Readonly<Record<string, string | undefined>>): TlsSettings {
+  return {
+    certsDirectories: ['/etc/docker/certs.d', '/etc/containers/certs.d'],
+    caFiles: systemCaFiles(env),
+    extraCaFile: env.NODE_EXTRA_CA_CERTS,
+    ca: [],
+  }
+}
+
 /** The authorities for hosts without certificates of their own; none means Node's defaults. */
 export async function loadRoots(settings: TlsSettings): Promise<readonly string[] | undefined> {
-  const bundle = settings.caFiles.map(readTextIfExists).find((text) => text !== undefined && text !== '')
-  if (bundle !== undefined) return [...settings.ca, bundle]
-  return settings.ca.length === 0 ? undefined : [...settings.ca, ...(await import('node:tls')).rootCertificates]
+  const found = settings.caFiles.find((path) => (readTextIfExists(path) ?? '') !== '')
+  const bundle = found === undefined ? undefined : readTextIfExists(found)
+  const extra = settings.extraCaFile === found || !settings.extraCaFile ? undefined : readTextIfExists(settings.extraCaFile)
+  const own = extra ? [...settings.ca, extra] : settings.ca
+  if (bundle !== undefined) return [...own, bundle]
+  return own.length === 0 ? undefined : [...own, ...(await import('node:tls')).rootCertificates]
 }
 
 /** Reads what there is for `host` (with its port, as in a `URL`) alone; undefined when there is nothing. */

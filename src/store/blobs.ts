@@ -5,7 +5,18 @@
  * damaged is moved to `quarantine/`, so that it counts as missing and is fetched or made anew.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { type Digest, digestFromHex, digestOf, hexOf } from '../core/digest.js'
@@ -26,7 +37,9 @@ export function openBlobs(session: Session): Blobs {
   return {
     has(digest) {
       session.pin(`blob:${hexOf(digest)}`)
-      return existsSync(layout.blob(digest))
+      const isThere = existsSync(layout.blob(digest))
+      if (!isThere) session.unpin(`blob:${hexOf(digest)}`)
+      return isThere
     },
     pathOf: (digest) => layout.blob(digest),
     open: (blob) => Readable.from(readVerified(session, blob), { objectMode: false, highWaterMark: readSize }),
@@ -200,17 +213,28 @@ function missing(digest: Digest, path: string): StoreError {
 
 const damagedHint = 'run the command again: the damaged blob was moved aside and will be fetched or made anew'
 
+/** A wrong size in a descriptor is not the blob's fault: it stays when its bytes are right. */
 function wrongSize(session: Session, blob: Wanted, size: number): StoreError {
-  const path = quarantine(session, blob.digest)
-  return new StoreError(
-    'STORE_SIZE_MISMATCH',
-    `blob ${blob.digest} is ${count(size)}, its descriptor says ${count(blob.size ?? 0)}`,
-    {
-      digest: blob.digest,
-      path,
-      hint: damagedHint,
-    },
-  )
+  const isSound = digestOfFile(session.layout.blob(blob.digest)) === blob.digest
+  const path = isSound ? session.layout.blob(blob.digest) : quarantine(session, blob.digest)
+  const message = `blob ${blob.digest} is ${count(size)}, its descriptor says ${count(blob.size ?? 0)}`
+  return new StoreError('STORE_SIZE_MISMATCH', message, {
+    digest: blob.digest,
+    path,
+    hint: isSound ? 'the blob is sound: the manifest that names it is wrong' : damagedHint,
+  })
+}
+
+function digestOfFile(path: string): Digest {
+  const hash = createHash('sha256')
+  const buffer = Buffer.allocUnsafe(readSize)
+  const fd = openSync(path, 'r')
+  try {
+    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) hash.update(buffer.subarray(0, read))
+  } finally {
+    closeSync(fd)
+  }
+  return digestFromHex(hash.digest('hex'))
 }
 
 function wrongDigest(session: Session, digest: Digest, found: Digest): StoreError {
@@ -226,11 +250,9 @@ function count(bytes: number): string {
   return `${bytes.toLocaleString('en')} bytes`
 }
 
-/**
- * Moves a damaged blob aside and returns where it is then. A wrong size in a descriptor is not the blob's fault: it stays
- * when its bytes are right.
- */
+/** Moves a damaged blob aside and returns where it is then. */
 function quarantine(session: Session, digest: Digest): string {
+  session.unpin(`blob:${hexOf(digest)}`)
   const path = session.layout.blob(digest)
   const aside = `${session.layout.folder('quarantine')}/${hexOf(digest)}-${randomBytes(4).toString('hex')}`
   try {

@@ -31,7 +31,8 @@ export function openLayers(session: Session): Layers {
       if (earlier !== undefined) return earlier
       session.pin(`layer:${hexOf(diffId)}`)
       const found = load(session, diffId)
-      if (found !== undefined) known.set(diffId, found)
+      if (found === undefined) session.unpin(`layer:${hexOf(diffId)}`)
+      else known.set(diffId, found)
       return found
     },
     save(record) {
@@ -42,7 +43,10 @@ export function openLayers(session: Session): Layers {
     },
     arePresent(diffIds) {
       const missing = diffIds.filter((diffId) => load(session, diffId) === undefined)
-      for (const diffId of missing) known.delete(diffId)
+      for (const diffId of missing) {
+        known.delete(diffId)
+        session.unpin(`layer:${hexOf(diffId)}`)
+      }
       return missing.length === 0
     },
   }

@@ -39,13 +39,16 @@ const useGranularityMs = 3_600_000
 /** True for a value of the form of a cache record. */
 export function isStoredRecord(value: unknown): value is StoredRecord {
   if (!isObject(value)) return false
-  const { key, by, layers, createdAt, contentId, size, components, name } = value
+  const { key, by, layers, layerTimes, createdAt, contentId, size, components, name } = value
   return (
     typeof key === 'string' &&
     isDigest(key) &&
     (by === 'definition' || by === 'content') &&
     isTextList(layers) &&
     layers.every((layer) => parseDiffId(layer) !== undefined) &&
+    Array.isArray(layerTimes) &&
+    layerTimes.length === layers.length &&
+    layerTimes.every((time) => typeof time === 'number') &&
     typeof createdAt === 'number' &&
     (contentId === undefined || (typeof contentId === 'string' && isDigest(contentId))) &&
     typeof size === 'number' &&

@@ -18,6 +18,8 @@ export interface Session {
   leaseName(): string | undefined
   /** Notes what this process relies on. Look whether it is there only afterwards. */
   pin(...pins: readonly Pin[]): void
+  /** Takes back a pin of something that turned out not to be there. */
+  unpin(pin: Pin): void
   /** What this process relies on so far. */
   pins(): Iterable<Pin>
   /** Removes a directory, out of sight at once; `close` waits for the rest. */
@@ -45,6 +47,9 @@ export function openSession(layout: Layout, bootId: string): Session {
       const fresh = wanted.filter((pin) => !pins.has(pin))
       for (const pin of fresh) pins.add(pin)
       lease?.pin(fresh)
+    },
+    unpin(pin) {
+      pins.delete(pin)
     },
     pins: () => pins,
     discard(path) {

@@ -1,7 +1,10 @@
 import {
   appendFileSync,
+  chmodSync,
   linkSync,
   mkdirSync,
+  readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -14,6 +17,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { fingerprint } from '../../src/context/fingerprint.js'
 import { ContextTree } from '../../src/context/tree.js'
 import { BuildError } from '../../src/core/errors.js'
 import { fsPath } from '../../src/core/path-bytes.js'
@@ -225,6 +229,57 @@ test('a context that is missing or no directory is named', async () => {
   }
 })
 
+test('a file that cannot be read is named', async () => {
+  if (process.geteuid?.() !== 0) {
+    console.log("SKIP: only root can take another user's place.")
+    return
+  }
+  await using temp = await tempDirectory()
+  await using bench = openBench(temp.path)
+  const root = makeTree(join(temp.path, 'c'), { open: 'o', 'd/closed': 'c' })
+  chmodSync(temp.path, 0o755)
+  chmodSync(join(root, 'd/closed'), 0o600)
+  process.seteuid?.(65534)
+  try {
+    await digest(bench, root)
+    assert.unreachable()
+  } catch (error) {
+    assert.is(codeOf(error), 'CONTEXT_UNREADABLE')
+    assert.match((error as Error).message, 'd/closed')
+  } finally {
+    process.seteuid?.(0)
+  }
+})
+
+test('a file that vanishes after it was listed was never there', async () => {
+  await using temp = await tempDirectory()
+  await using bench = openBench(temp.path)
+  const root = makeTree(join(temp.path, 'c'), { a: 'a', 'd/b': 'b', 'd/gone': 'g', gone: 'g' })
+  const view = bench.context(root)
+  view.readdir('/d')
+  view.readdir('/')
+  rmSync(join(root, 'gone'))
+  rmSync(join(root, 'd/gone'))
+  const parts = await bench.key(view, {})
+  assert.is(parts.components['files.0'], await digest(bench, root))
+  assert.equal(view.readdir('/d'), ['b'])
+})
+
+test('very large contexts have their fingerprint by xxh64', async () => {
+  await using temp = await tempDirectory()
+  await using bench = openBench(temp.path)
+  const root = makeTree(join(temp.path, 'c'), { a: 'a' })
+  const entry = bench.context(root).lstat('/a')
+  assert.ok(entry !== undefined)
+  const entries = Array.from({ length: 20 }, () => entry)
+  const names = (last: string): string[] => entries.map((_, i) => 'n'.repeat(500_000) + (i === 19 ? last : ''))
+  const one = await fingerprint(names('1'), entries)
+  assert.match(one, /^xxh64:[0-9a-f]{16}$/)
+  assert.is(await fingerprint(names('1'), entries), one)
+  assert.is.not(await fingerprint(names('2'), entries), one)
+  assert.match(await fingerprint(['a'], [entry]), /^[0-9a-f]{64}$/)
+})
+
 test('symlinks in a source path stay inside the context', async () => {
   await using temp = await tempDirectory()
   await using bench = openBench(temp.path)
@@ -240,7 +295,6 @@ test('a damaged memo costs time, not correctness', async () => {
   const root = makeTree(join(temp.path, 'c'), { a: 'a', b: 'b' })
   await sleep(150)
   const before = await digest(bench, root)
-  const { readdirSync, readFileSync } = await import('node:fs')
   for (const name of readdirSync(join(temp.path, 'memo'))) {
     const path = join(temp.path, 'memo', name)
     const bytes = readFileSync(path)

@@ -144,6 +144,14 @@ const cases: readonly ErrorCase[] = [
     hint: /SIGTERM/,
   },
   { title: 'signal 0', text: 'FROM a\nSTOPSIGNAL 0\n', code: 'DOCKERFILE_BAD_ARGUMENT', at: '0' },
+  {
+    ...{
+      title: 'a SOURCE_DATE_EPOCH that is no time',
+      text: 'ARG SOURCE_DATE_EPOCH=soon\nFROM scratch\n',
+      code: 'USAGE_BAD_ARGUMENT',
+    },
+    message: /invalid SOURCE_DATE_EPOCH: soon/,
+  },
   { title: 'several sources into a file', text: 'FROM a\nCOPY x y z\n', code: 'DOCKERFILE_BAD_ARGUMENT', at: 'z', hint: /z\// },
   { title: 'a bad --chmod', text: 'FROM a\nCOPY --chmod=64a x y\n', code: 'DOCKERFILE_BAD_FLAG', at: '64a' },
   { title: 'a --chmod too large', text: 'FROM a\nCOPY --chmod=10000 x y\n', code: 'DOCKERFILE_BAD_FLAG', at: '10000' },

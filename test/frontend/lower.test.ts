@@ -40,6 +40,11 @@ test('an ARG after an ENV is what RUN sees, the config keeps the ENV', async () 
   assert.ok(configOf((await planText(text)).plan).Env?.includes('A=1'))
 })
 
+test('a default that a build argument replaces is not expanded', async () => {
+  const options = { buildArgs: { A: 'given' } }
+  assert.ok((await lastRun('FROM a\nARG A=\x24{B:?missing}\nRUN true\n', { options })).env.includes('A=given'))
+})
+
 test('a global ARG is seen only after the stage declares it', async () => {
   const env = async (line: string) => (await lastRun(`ARG G=global\nFROM a\n${line}\nRUN true\n`)).env
   assert.not((await env('LABEL x=y')).some((entry) => entry.startsWith('G=')))

@@ -177,7 +177,7 @@ test('a checksum that does not fit, a missing file and a server that is not ther
   assert.is(wrong.code, 'ADD_CHECKSUM_MISMATCH')
   const bad = await failure(run(httpOp(`${server.url}/file?`, 'md5:1')))
   assert.is(bad.code, 'DOCKERFILE_BAD_FLAG')
-  const missing = await failure(run(httpOp(server.url.replace('//', '//user:secret@') + '/none')))
+  const missing = await failure(run(httpOp(`${server.url.replace('//', '//user:secret@')}/none`)))
   assert.is(missing.code, 'ADD_DOWNLOAD_FAILED')
   assert.match(missing.message, '404')
   assert.not.match(missing.message, 'secret')
@@ -209,6 +209,8 @@ test('a git source is pinned to a commit, fetched without history and given with
     remote: `file://${repository}`,
     keepGitDir: false,
     submodules: false,
+    fetchByCommit: false,
+    mtime: 'checkout',
     ...more,
   })
   const key = async (more: Partial<GitOp>) => (await runner.key?.(op(more), [], vertex(op(more)), ctx))?.components.commit
@@ -220,6 +222,10 @@ test('a git source is pinned to a commit, fetched without history and given with
   assert.equal(await list({ ref: first, keepGitDir: true }), ['.git', 'a.txt', 'sub'])
   const view = viewOf(await runner.run(op({ subdir: 'sub' }), [], vertex(op({})), ctx))
   assert.equal([view.lstat('/b.txt')?.mode, view.lstat('/run.sh')?.mode], [0o644, 0o755])
+  const timed = viewOf(await runner.run(op({ mtime: 'commit' }), [], vertex(op({})), ctx))
+  assert.is(timed.lstat('/sub/b.txt')?.mtimeNs, BigInt(git('log', '-1', '--format=%ct')) * 1_000_000_000n)
+  assert.equal(await list({ ref: 'v1', checksum: first, fetchByCommit: true }), ['a.txt', 'sub'])
+  assert.is((await failure(list({ ref: 'v1', checksum: 'abc', fetchByCommit: true }))).code, 'ADD_GIT_FAILED')
   assert.is((await failure(list({ ref: 'none' }))).code, 'ADD_GIT_FAILED')
   assert.is((await failure(list({ subdir: 'none' }))).code, 'ADD_GIT_FAILED')
   assert.is((await failure(list({ ref: 'v1', checksum: 'abc' }))).code, 'ADD_CHECKSUM_MISMATCH')

@@ -129,6 +129,20 @@ test('a mount source that is missing is named', async () => {
   assert.match(error.message, '/no/such/place')
 })
 
+test("the runtime's own words do not get into the command's output, the command's do", async () => {
+  if (skipped()) return
+  for (const runtime of runtimes) {
+    await using bench = sandboxBench({ runtime })
+    const out: string[] = []
+    const collect = (data: Uint8Array): void => void out.push(Buffer.from(data).toString())
+    const io = { stdin: 'ignore' as const, onStdout: collect, onStderr: collect }
+    await errorOf(bench.sandbox.run(bench.plan({ argv: ['nope'] }), io, new AbortController().signal))
+    assert.equal(out, [])
+    const done = await within(20_000, bench.run('echo error of mine >&2; exit 1'))
+    assert.is(done.stderr, 'error of mine\n')
+  }
+})
+
 test('an unknown runtime is an error that names it', async () => {
   if (skipped()) return
   await using bench = sandboxBench({ runtime: 'nocrun' })
@@ -188,7 +202,9 @@ function startVictim(stateDirectory: string): ReturnType<typeof spawn> {
   const helper = fileURLToPath(new URL('../helpers/sandbox.js', import.meta.url))
   const code = `const { sandboxBench } = await import(${JSON.stringify(helper)})
     await sandboxBench({ stateDirectory: ${JSON.stringify(stateDirectory)} }).run('sleep 4712', { network: 'default' })`
-  return spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: 'ignore' })
+  // Its own temporary files go where the test removes them.
+  const env = { ...process.env, TMPDIR: stateDirectory }
+  return spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: 'ignore', env })
 }
 
 function processes(part: string): number {

@@ -46,7 +46,16 @@ async function makeLayer(store: OpenedStore, content: string): Promise<LayerReco
 }
 
 function recordOf(name: string, layers: readonly DiffID[]): StoredRecord {
-  return { key: digestOf(name), by: 'definition', layers, createdAt: 1, size: 0, components: { instruction: name }, name }
+  return {
+    key: digestOf(name),
+    by: 'definition',
+    layers,
+    layerTimes: layers.map(() => 1),
+    createdAt: 1,
+    size: 0,
+    components: { instruction: name },
+    name,
+  }
 }
 
 test('a blob is found again with its bytes', async () => {
@@ -86,6 +95,32 @@ test('a damaged blob is an error once and missing afterwards', async () => {
     await rejects('STORE_SIZE_MISMATCH', store.blobs.read({ digest, size: 100 }))
     assert.not(store.blobs.has(digest))
   }
+})
+
+test('asking for what is not there does not keep it from being written', async () => {
+  await using store = await tempStore()
+  assert.not(store.blobs.has(digestOf('new')))
+  assert.is(store.layers.find(diffIdFromHex('0'.repeat(64))), undefined)
+  const { digest } = await store.blobs.write(Readable.from([Buffer.from('new')]), undefined, never)
+  assert.ok(store.blobs.has(digest))
+})
+
+test('a wrong size in a descriptor does not cost a sound blob', async () => {
+  await using store = await tempStore()
+  const digest = store.blobs.writeBytes('sound')
+  await rejects('STORE_SIZE_MISMATCH', store.blobs.read({ digest, size: 4 }))
+  await rejects('STORE_SIZE_MISMATCH', collect(store.blobs.open({ digest, size: 4 })))
+  await rejects('STORE_SIZE_MISMATCH', collect(store.blobs.open({ digest, size: 6 })))
+  assert.is((await store.blobs.read({ digest, size: 5 })).toString(), 'sound')
+})
+
+test('a process that relied on what was pruned before it wrote is told so', async () => {
+  await using store = await tempStore()
+  const layer = await makeLayer(store, 'x')
+  await using reader = await openStore(store.root)
+  assert.ok(reader.layers.find(layer.diffId))
+  unlinkSync(`${store.root}/layers/${hexOf(layer.diffId)}.json`)
+  await rejects('STORE_SNAPSHOT_MISSING', reader.snapshots.prepare())
 })
 
 test('a writer that is stopped leaves nothing behind', async () => {
@@ -286,7 +321,7 @@ test('processes that write the same things at once agree', async () => {
       utimesSync(snapshot.upper + '/file', 1, 1)
       const { diffId, size, entries } = digestLayer(snapshot.upper)
       const saved = store.layers.save({ diffId, size, snapshot: await snapshot.commit(entries), blobs: [], sources: [process.argv[2]] })
-      store.records.save({ key: diffId, by: 'content', layers: [diffId], createdAt: 1, size, components: {}, name: saved.snapshot })
+      store.records.save({ key: diffId, by: 'content', layers: [diffId], layerTimes: [1], createdAt: 1, size, components: {}, name: saved.snapshot })
       await snapshot[Symbol.asyncDispose]()
     }
     await store[Symbol.asyncDispose]()

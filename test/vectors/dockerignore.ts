@@ -1,6 +1,7 @@
 /** The vector suite `dockerignore`: cases of moby/patternmatcher against `frontend/dockerignore.ts`. */
 import { BuildError } from '../../src/core/errors.js'
 import { compileIgnore, readIgnoreFile } from '../../src/frontend/dockerignore.js'
+import { type Judge, passed, type Suite, type VectorCase } from './frame.js'
 
 interface Case {
   readonly id: string
@@ -15,12 +16,16 @@ interface Case {
   readonly expect?: unknown
 }
 
-/** The files of the suite. */
-export const dockerignoreFiles = ['patternmatcher.json', 'ignorefile.json'] as const
+const judge: Judge = (vector) => {
+  const detail = problemOf(vector as VectorCase & Case)
+  return detail === undefined ? passed : { status: 'failed', detail }
+}
 
-/** Runs one case. Undefined when it holds, else what differs. */
-export function runDockerignoreCase(value: unknown): string | undefined {
-  const test = value as Case
+/** The suite. */
+export const suite: Suite = { files: { 'patternmatcher.json': judge, 'ignorefile.json': judge } }
+
+/** What differs in one case; undefined when it holds. */
+function problemOf(test: Case): string | undefined {
   switch (test.kind) {
     case 'match':
     case 'matchDeprecated':

@@ -11,6 +11,7 @@ const wired: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> 
   realworld: () => import('./realworld.js'),
   dag: () => import('./dag.js'),
   lint: () => import('./lint.js'),
+  dockerignore: () => import('./dockerignore.js'),
 }
 
 function isFolder(path: string): boolean {
