@@ -27,7 +27,7 @@ export function lintCopyIgnored(scope: StepScope, sources: readonly { readonly w
 
 /** A leading slash is the root of the context, and the root is left out when all that is in it is. */
 function isExcluded(path: string, patterns: readonly string[], matcher: IgnoreMatcher): boolean {
-  if (path === '' || path === '.') return patterns.some((pattern) => /^\*+(\/\*+)*$/.test(pattern) && !/^\*\/\*/.test(pattern))
+  if (path === '' || path === '.') return patterns.some((pattern) => /^(\*\*\/)*\*{1,2}$/.test(pattern))
   return matcher.excludes(path)
 }
 

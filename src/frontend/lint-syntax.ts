@@ -1,8 +1,9 @@
 /** Rules about how a Dockerfile is written: casing, stage names, comments, MAINTAINER. They need the tree only. */
 import type { Dockerfile, FromInstruction, Instruction, KeyValueInstruction } from '../../grammar/ast.js'
 import type { Diagnostic } from '../core/diagnostic.js'
+import { findFlag, flagWord } from './expand.js'
 import { goQuote } from './go-text.js'
-import type { Findings } from './lint-findings.js'
+import type { Edit, Findings } from './lint-findings.js'
 
 /**
  * Runs the rules.
@@ -39,9 +40,9 @@ function emptyLineEdits(
   text: string,
   from: number,
   owner: Instruction | undefined,
-): { span: { start: number; end: number }; text: string }[] {
+): Edit[] {
   const end = owner === undefined ? from : firstHeredoc(owner)
-  const edits: { span: { start: number; end: number }; text: string }[] = []
+  const edits: Edit[] = []
   for (let start = from; start < end; ) {
     const newline = text.indexOf('\n', start)
     const stop = newline < 0 ? text.length : newline + 1
@@ -73,7 +74,7 @@ function lintCasing({ instructions }: Dockerfile, findings: Findings): void {
 }
 
 /** `AS` goes with its FROM. */
-function asEdits(instruction: Instruction, isLower: boolean): { span: { start: number; end: number }; text: string }[] {
+function asEdits(instruction: Instruction, isLower: boolean): Edit[] {
   if (instruction.kind !== 'from' || instruction.as === undefined) return []
   return [{ span: instruction.as.span, text: isLower ? 'as' : 'AS' }]
 }
@@ -98,11 +99,15 @@ function lintFromSyntax(from: FromInstruction, ast: Dockerfile, findings: Findin
   lintDescription(from, [name.text.toLowerCase()], findings)
 }
 
-/** Uses of a stage as a base, so that the name is spelled alike everywhere; `--from` is found without case too and may stay. */
-function stageNameEdits({ instructions }: Dockerfile, name: string): { span: { start: number; end: number }; text: string }[] {
-  return instructions.flatMap((each) =>
-    each.kind === 'from' && each.base.text === name ? [{ span: each.base.span, text: name.toLowerCase() }] : [],
-  )
+/** The uses of a stage in FROM and --from, so that the name is spelled alike everywhere. */
+function stageNameEdits({ instructions, source }: Dockerfile, name: string): Edit[] {
+  return instructions.flatMap((each) => {
+    if (each.kind === 'from') return each.base.text === name ? [{ span: each.base.span, text: name.toLowerCase() }] : []
+    const flag = each.kind === 'copy' ? findFlag(each, 'from') : undefined
+    if (flag?.value !== name) return []
+    const { span, text } = flagWord(source, flag)
+    return span.end - span.start === text.length ? [{ span, text: name.toLowerCase() }] : []
+  })
 }
 
 function argNames({ pairs }: KeyValueInstruction): string[] {
