@@ -54,7 +54,12 @@ export function check(options: BuildOptions): Promise<CheckResult> {
     const early = errorsIn([...parsed.diagnostics, ...analysis.diagnostics, ...report.problems])
     const late = early.length > 0 || unknown.length > 0 ? [] : await planErrors(analysis, images, engine)
     const failure = report.failure === undefined ? [] : [report.failure]
-    return { source: parsed.ast.source, findings: report.findings, errors: [...early, ...late, ...failure], unknownBases: unknown }
+    return {
+      source: parsed.ast.source,
+      findings: report.findings,
+      errors: [...early, ...late, ...failure],
+      unknownBases: unknown,
+    }
   })
 }
 
@@ -185,7 +190,16 @@ function throwErrors(diagnostics: readonly Diagnostic[]): void {
 
 /** A Dockerfile in canonical layout, with the same meaning. @throws DockerfileError when it cannot be parsed */
 export async function format(source: SourceFile): Promise<string> {
-  const [{ parse }, { formatDockerfile }] = await Promise.all([import('../grammar/parse.js'), import('../grammar/format.js')])
-  throwErrors(parse(source).diagnostics)
-  return formatDockerfile(source)
+  const [{ parse }, { formatDockerfile }, { meaningOf }] = await Promise.all([
+    import('../grammar/parse.js'),
+    import('../grammar/format.js'),
+    import('../grammar/meaning.js'),
+  ])
+  const before = parse(source)
+  throwErrors(before.diagnostics)
+  const text = formatDockerfile(source)
+  const after = parse({ ...source, text })
+  // Nobody reads a formatter's output word by word, so it is compared here.
+  if (meaningOf(after.ast) !== meaningOf(before.ast)) throw new Error(`formatting would change what ${source.name} means`)
+  return text
 }

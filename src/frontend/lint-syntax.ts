@@ -36,11 +36,7 @@ function lintContinuations({ source, instructions }: Dockerfile, parsed: readonl
 }
 
 /** Removes every blank line of the instruction from the first one on; blank lines of here-documents come after its first line end without escape. */
-function emptyLineEdits(
-  text: string,
-  from: number,
-  owner: Instruction | undefined,
-): Edit[] {
+function emptyLineEdits(text: string, from: number, owner: Instruction | undefined): Edit[] {
   const end = owner === undefined ? from : firstHeredoc(owner)
   const edits: Edit[] = []
   for (let start = from; start < end; ) {
