@@ -117,7 +117,7 @@ test('no two files import one another in a circle', () => {
 
 test('starting the command line loads no heavy package', () => {
   const seen = new Set<string>()
-  const queue = ['src/cli/main.ts']
+  const queue = ['src/cli/main.ts', 'src/cli/program.ts']
   const wrong: string[] = []
   for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
     if (seen.has(file)) continue

@@ -1,4 +1,4 @@
-/** The verbs of the command line, docker's longer spellings of them, and where each is found. Loading one is left to `main.ts`. */
+/** The verbs of the command line, docker's longer spellings of them, and where each is found. Loading one is left to `program.ts`. */
 import type { AnyCommand } from './command.js'
 
 /** A verb: what `mille --help` says of it, and its module. */
