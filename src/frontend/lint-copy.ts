@@ -5,7 +5,7 @@ import { compileIgnore, type IgnoreMatcher } from './dockerignore.js'
 import { findFlag } from './expand.js'
 import { parseGitRef } from './git-ref.js'
 import { goQuote } from './go-text.js'
-import type { StepScope } from './lint-stages.js'
+import type { StepScope } from './lint-scope.js'
 
 /** Runs the rule. Says nothing when the ignore file takes something back with `!`: then a part may well be there. */
 export function lintCopyIgnored(scope: StepScope, sources: readonly { readonly word: Word; readonly path: string }[]): void {

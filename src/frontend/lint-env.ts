@@ -1,7 +1,7 @@
 /** Rules about ENV, LABEL and ARG: the old form without `=`, and names that sound like secrets. */
 import type { KeyValueInstruction, Word } from '../../grammar/ast.js'
 import type { Edit } from './lint-findings.js'
-import type { StepScope } from './lint-stages.js'
+import type { StepScope } from './lint-scope.js'
 
 const secretWords = ['apikey', 'auth', 'credential', 'credentials', 'key', 'password', 'pword', 'passwd', 'secret', 'token']
 const harmlessWords = ['file', 'public', 'version']

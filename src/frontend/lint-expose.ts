@@ -1,7 +1,7 @@
 /** Rules about EXPOSE. */
 import type { WordsInstruction } from '../../grammar/ast.js'
 import { hasHostPart } from './expose.js'
-import { expandPorts, type StepScope } from './lint-stages.js'
+import { expandPorts, type StepScope } from './lint-scope.js'
 
 /** Runs the rules on every port of one EXPOSE. */
 export function lintExpose(scope: StepScope, instruction: WordsInstruction): void {

@@ -4,7 +4,7 @@
  */
 import type { CommandLine, CopyInstruction, Instruction, RunInstruction } from '../../grammar/ast.js'
 import { findFlag, findFlags, flagWord } from './expand.js'
-import type { StepScope } from './lint-stages.js'
+import type { StepScope } from './lint-scope.js'
 import { splitMountFields } from './mount-fields.js'
 
 /** Runs the rules on one instruction. */
