@@ -45,15 +45,18 @@ export async function runContainer(
   return releasing(async (scope) => {
     const bundle = prepareBundle(plan, host, scope)
     const cgroupsPath = cgroupsPathOf(host.runtime, host.id)
-    const stderr = io.onStderr === 'inherit' ? undefined : new HeldOutput(io.onStderr)
+    const problemOf = (): ReturnType<typeof execProblem> =>
+      execProblem(join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd)
+    const stderr = heldStderr(io, problemOf)
     const child = startProcess(runtimeArguments('run', host.runtime, host.state, bundle, host.id), {
       env: host.env,
       stdin: io.stdin,
       stdout: io.onStdout,
       stderr: stderr?.push ?? 'inherit',
-      // Whoever reads a terminal, or hands it on, must be in its foreground group.
-      ownSession: !plan.terminal && io.stdin !== 'inherit',
+      // Whoever hands a terminal on must be in its foreground group. Others get signals from mille alone, each once.
+      ownSession: !plan.terminal,
     })
+    io.onStarted?.(signaller(child, bundle))
     const end = await endOrAbort(child, bundle, signal)
     signal.throwIfAborted()
     const status = exitStatusOf({
@@ -61,12 +64,35 @@ export async function runContainer(
       command: plan.argv[0] ?? '',
       end,
       log: readTextIfExists(join(bundle, 'log')) ?? '',
-      execProblem: () => execProblem(join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd),
+      execProblem: problemOf,
       limitsMemory: plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined,
     })
     stderr?.release()
     return status
   })
+}
+
+/**
+ * What stands between the runtime's stderr and the caller's. A stream that is handed on stays untouched, so that its order
+ * with stdout is exact, unless the command looks as if it could not be started: then the runtime would complain on it.
+ */
+function heldStderr(io: SandboxIo, problemOf: () => unknown): HeldOutput | undefined {
+  if (io.onStderr !== 'inherit') return new HeldOutput(io.onStderr)
+  return problemOf() === undefined ? undefined : new HeldOutput((data) => process.stderr.write(data))
+}
+
+/** Sends signals to the container's first process, once there is one; nothing when it has ended. */
+function signaller(child: RunningProcess, bundle: string): (signal: NodeJS.Signals) => void {
+  let isOver = false
+  const ended = child.ended.then(
+    () => (isOver = true),
+    () => (isOver = true),
+  )
+  return (signal) => {
+    void firstProcess(join(bundle, 'pid'), ended).then((pid) => {
+      if (pid !== undefined && !isOver) sendSignal(pid, signal)
+    })
+  }
 }
 
 /** Runs `work` and then what it deferred, in reverse order. */

@@ -85,6 +85,8 @@ export interface SandboxIo {
   readonly stdin: 'ignore' | 'inherit'
   readonly onStdout: 'inherit' | ((data: Uint8Array) => void)
   readonly onStderr: 'inherit' | ((data: Uint8Array) => void)
+  /** Is given, when the runtime starts, the way to send signals to the container's first process. */
+  readonly onStarted?: ((kill: (signal: NodeJS.Signals) => void) => void) | undefined
 }
 
 /** How the container's first process ended. A set-up failure is not one of these: it is a thrown `SandboxError`. */

@@ -13,15 +13,21 @@ export interface Interrupts {
   readonly exitCode: () => number | undefined
   /** Stops the work as a signal does. */
   readonly stop: (exitCode: number) => void
+  /** From now on signals go to `handler` and stop nothing. */
+  readonly take: (handler: (signal: NodeJS.Signals) => void) => void
 }
 
 /** Ctrl-C and SIGTERM cancel the work; a second one ends the process at once. SIGHUP is the end of the terminal. */
 export function listenForSignals(): Interrupts {
   const controller = new AbortController()
   let code: number | undefined
+  let taker: ((signal: NodeJS.Signals) => void) | undefined
   const stop = (exitCode: number): void => {
     code ??= exitCode
     controller.abort(new CancelledError())
+  }
+  const take: Interrupts['take'] = (handler) => {
+    taker = handler
   }
   const signals = [
     ['SIGINT', exitCodes.cancelled],
@@ -29,7 +35,11 @@ export function listenForSignals(): Interrupts {
     ['SIGHUP', 129],
   ] as const
   for (const [name, exitCode] of signals) {
-    process.on(name, () => (code === undefined ? stop(exitCode) : process.exit(exitCode)))
+    process.on(name, () => {
+      if (code !== undefined) process.exit(exitCode)
+      if (taker === undefined) stop(exitCode)
+      else taker(name)
+    })
   }
   // Nobody waits for it, so nobody can clean up after it: a bug, but for what the abort made of a forgotten promise.
   process.on('unhandledRejection', (error) => {
@@ -37,7 +47,7 @@ export function listenForSignals(): Interrupts {
     reportError(error, true)
     process.exit(exitCodes.bug)
   })
-  return { signal: controller.signal, exitCode: () => code, stop }
+  return { signal: controller.signal, exitCode: () => code, stop, take }
 }
 
 /** True for what an aborted signal makes of the work. */
@@ -62,6 +72,7 @@ export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell
     cwd: process.cwd(),
     globals,
     signal: interrupts.signal,
+    takeSignals: interrupts.take,
     get stdin() {
       return process.stdin
     },

@@ -34,6 +34,8 @@ export interface Shell {
   readonly cwd: string
   readonly globals: GlobalOptions
   readonly signal: AbortSignal
+  /** From now on SIGINT, SIGTERM and SIGHUP go to `handler` instead of stopping the work. */
+  readonly takeSignals: (handler: (signal: NodeJS.Signals) => void) => void
   readonly stdin: NodeJS.ReadStream
   readonly stdout: Output
   readonly stderr: Output

@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { ExitStatus, Sandbox, SandboxMount, SandboxPlan } from '../../sandbox/plan.js'
+import type { ExitStatus, Sandbox, SandboxIo, SandboxMount, SandboxPlan } from '../../sandbox/plan.js'
 import type { Context } from '../core/context.js'
 import type { DiffID } from '../core/digest.js'
 import { BuildError, SandboxError, StoreError, systemCode } from '../core/errors.js'
@@ -30,6 +30,8 @@ export interface RunPorts {
   readonly viewLayers: (hostLowers: readonly string[]) => FileView
   /** Where names of running containers are held. */
   readonly namesDirectory: string
+  /** Is given the way to send signals to the container. */
+  readonly onStarted?: SandboxIo['onStarted']
 }
 
 /**
@@ -71,7 +73,8 @@ export async function runContainer(image: StoredImage, options: RunOptions, port
     limits: options.limits,
   }
   const stdin = options.interactive ? 'inherit' : 'ignore'
-  return await sandbox.run(plan, { stdin, onStdout: 'inherit', onStderr: 'inherit' }, ctx.signal)
+  const { onStarted } = ports
+  return await sandbox.run(plan, { stdin, onStdout: 'inherit', onStderr: 'inherit', onStarted }, ctx.signal)
 }
 
 async function readImageConfig(store: Store, image: StoredImage): Promise<ImageConfig> {

@@ -1,11 +1,13 @@
 /** `mille run` on a real image: what the container sees, what is left of it, how it ends. */
+import { spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { importBase, whyNoBase } from '../helpers/bases.js'
-import { mille, milleOk, runProgram } from '../helpers/cli.js'
+import { mille, milleOk, projectRoot, runProgram } from '../helpers/cli.js'
 import { tempDirectory } from '../helpers/temp.js'
+import { within } from '../helpers/within.js'
 
 /** Makes a store with a busybox image; undefined, after saying why, where that cannot be. */
 async function busybox(directory: string): Promise<{ readonly root: string; readonly image: string } | undefined> {
@@ -34,6 +36,55 @@ test('the exit code is the command’s own, or docker’s 125, 126, 127', async 
     assert.is(ended.code, code, `${command.join(' ')}: ${ended.stderr}`)
   }
   assert.is((await mille(box.root, ['run', '--rm', '--pull=never', 'no/such/image', 'true'])).code, 125)
+})
+
+test('a command that cannot be started is reported once', async () => {
+  await using directory = await tempDirectory()
+  const box = await busybox(directory.path)
+  if (box === undefined) return
+  const ended = await mille(box.root, ['run', '--rm', '--network=none', box.image, 'no-such-command'])
+  assert.is(ended.stderr.split('\n').filter((line) => line.includes('no-such-command')).length, 1, ended.stderr)
+  assert.match(ended.stderr, /^error: /)
+})
+
+/** Starts a container that prints `ready`, sends it signals, each after a line of output, and returns the end. */
+async function signalled(
+  box: { readonly root: string; readonly image: string },
+  script: string,
+  signals: readonly NodeJS.Signals[],
+  flags: readonly string[] = [],
+): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+  const words = ['run', '--rm', '--network=none', ...flags, box.image, 'sh', '-c', script]
+  const child = spawn(join(projectRoot, 'bin/mille'), words, { env: { ...process.env, MILLE_ROOT: box.root } })
+  const left = [...signals]
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString()
+    const next = left.shift()
+    if (next !== undefined) child.kill(next)
+  })
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString()
+  })
+  const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+  return { code: await within(30_000, ended), stdout, stderr }
+}
+
+test('signals are the command’s: mille waits for it and has its exit code; a second Ctrl-C kills it', async () => {
+  await using directory = await tempDirectory()
+  const box = await busybox(directory.path)
+  if (box === undefined) return
+  const wait = 'echo ready; while :; do sleep 0.1; done'
+  for (const signal of ['INT', 'TERM', 'HUP'] as const) {
+    const ended = await signalled(box, `trap 'echo got; exit 7' ${signal}; ${wait}`, [`SIG${signal}`])
+    assert.equal(ended, { code: 7, stdout: 'ready\ngot\n', stderr: '' }, signal)
+  }
+  const stubborn = await signalled(box, `trap 'echo no' INT; ${wait}`, ['SIGINT', 'SIGINT'])
+  assert.equal(stubborn, { code: 137, stdout: 'ready\nno\n', stderr: '' })
+  const apart = await signalled(box, `trap 'exit 7' INT; ${wait}`, ['SIGINT'], ['--sig-proxy=false'])
+  assert.is(apart.code, 130, apart.stderr)
+  assert.match(apart.stderr, /cancelled\n$/)
 })
 
 test('stdout, stderr and a piped stdin are the caller’s', async () => {

@@ -44,6 +44,7 @@ const flags = {
   'read-only': { type: 'boolean', help: 'Mount the root filesystem read-only' },
   rm: { type: 'boolean', help: 'Remove the container when it ends; without -d mille always does' },
   'shm-size': { type: 'bytes', value: 'size', help: 'The size of /dev/shm' },
+  'sig-proxy': { type: 'boolean', default: 'true', help: 'Hand SIGINT, SIGTERM and SIGHUP to the command (not with -t)' },
   tmpfs: { type: 'list', value: 'path[:options]', help: 'Mount an empty filesystem in memory' },
   tty: { type: 'boolean', short: 't', help: 'Give it a terminal' },
   user: { type: 'string', short: 'u', value: 'user[:group]', help: 'Run as this user, by name or number' },
@@ -84,7 +85,7 @@ const unsupported: readonly string[] = [
     'restart',
     'runtime',
   ],
-  ...['security-opt', 'sig-proxy', 'stop-signal', 'stop-timeout', 'storage-opt', 'sysctl', 'ulimit', 'use-api-socket', 'userns'],
+  ...['security-opt', 'stop-signal', 'stop-timeout', 'storage-opt', 'sysctl', 'ulimit', 'use-api-socket', 'userns'],
   ...['uts', 'volume-driver', 'volumes-from'],
 ]
 
@@ -102,6 +103,7 @@ export const command = defineCommand({
   summary: 'Run a command in a new container of an image',
   notes: [
     "The exit code is the command's own; 125 when mille could not start it, 126 when it is not executable, 127 when there is no such command.",
+    'Without -t it gets the SIGINT, SIGTERM and SIGHUP that mille gets, and mille waits for it; a second Ctrl-C kills it.',
   ],
   flags,
   unsupported,
@@ -145,6 +147,9 @@ async function runImage(name: string, options: RunOptions, values: Values, shell
           bringHere: (diffIds, ctx) => createLayers(engine).unpack(diffIds, 'pull', ctx),
           viewLayers: layerStack,
           namesDirectory: join(engine.settings.stateDirectory, 'names'),
+          onStarted: (kill) => {
+            if (values['sig-proxy'] && !values.tty) shell.takeSignals(proxy(kill))
+          },
         },
         engine.ctx,
       )
@@ -153,6 +158,15 @@ async function runImage(name: string, options: RunOptions, values: Values, shell
     return status.exitCode
   } finally {
     listener.close()
+  }
+}
+
+/** Hands signals on. Whoever asks a second time for the end gets it: SIGKILL. SIGHUP may mean anything, as often as it comes. */
+function proxy(kill: (signal: NodeJS.Signals) => void): (signal: NodeJS.Signals) => void {
+  let asked = false
+  return (signal) => {
+    kill(asked && signal !== 'SIGHUP' ? 'SIGKILL' : signal)
+    asked ||= signal !== 'SIGHUP'
   }
 }
 
