@@ -10,7 +10,7 @@ import { BuildError } from '../src/core/errors.js'
 import { readTextIfExists } from '../src/io/fs.js'
 import { Scope } from '../src/io/scope.js'
 import { type OciHost, ociConfig } from './drivers/oci.js'
-import { execProblem } from './exec-check.js'
+import { execProblem, looksStartable } from './exec-check.js'
 import { HeldOutput } from './held-output.js'
 import { prepareMounts } from './mount-plan.js'
 import { mountOverlay, unmountOverlay } from './mounts.js'
@@ -45,9 +45,8 @@ export async function runContainer(
   return releasing(async (scope) => {
     const bundle = prepareBundle(plan, host, scope)
     const cgroupsPath = cgroupsPathOf(host.runtime, host.id)
-    const problemOf = (): ReturnType<typeof execProblem> =>
-      execProblem(join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd)
-    const stderr = heldStderr(io, problemOf)
+    const command = [join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd] as const
+    const stderr = heldStderr(io, () => looksStartable(...command))
     const child = startProcess(runtimeArguments('run', host.runtime, host.state, bundle, host.id), {
       env: host.env,
       stdin: io.stdin,
@@ -64,7 +63,7 @@ export async function runContainer(
       command: plan.argv[0] ?? '',
       end,
       log: readTextIfExists(join(bundle, 'log')) ?? '',
-      execProblem: problemOf,
+      execProblem: () => execProblem(...command),
       limitsMemory: plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined,
     })
     stderr?.release()
@@ -76,9 +75,9 @@ export async function runContainer(
  * What stands between the runtime's stderr and the caller's. A stream that is handed on stays untouched, so that its order
  * with stdout is exact, unless the command looks as if it could not be started: then the runtime would complain on it.
  */
-function heldStderr(io: SandboxIo, problemOf: () => unknown): HeldOutput | undefined {
+function heldStderr(io: SandboxIo, isStartable: () => boolean): HeldOutput | undefined {
   if (io.onStderr !== 'inherit') return new HeldOutput(io.onStderr)
-  return problemOf() === undefined ? undefined : new HeldOutput((data) => process.stderr.write(data))
+  return isStartable() ? undefined : new HeldOutput((data) => process.stderr.write(data))
 }
 
 /** Sends signals to the container's first process, once there is one; nothing when it has ended. */

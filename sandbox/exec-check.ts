@@ -26,6 +26,13 @@ export function execProblem(root: string, name: string, env: readonly string[], 
   return { kind: 'not-executable', detail: `"${name}" is neither a program nor a script with a #! line` }
 }
 
+/** True when the command is an executable file against which nothing speaks; false too for one that a mount may bring. */
+export function looksStartable(root: string, name: string, env: readonly string[], cwd: string): boolean {
+  const file = findCommand(root, name, env, cwd)
+  if (file === undefined || (statSync(fsPath(file)).mode & 0o111) === 0) return false
+  return execProblem(root, name, env, cwd) === undefined
+}
+
 const headBytes = 4096
 const elfMagic = 0x7f45_4c46
 
