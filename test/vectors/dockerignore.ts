@@ -1,6 +1,7 @@
 /** The vector suite `dockerignore`: cases of moby/patternmatcher against `frontend/dockerignore.ts`. */
 import { BuildError } from '../../src/core/errors.js'
 import { compileIgnore, readIgnoreFile } from '../../src/frontend/dockerignore.js'
+import { claim, type Judge, type Suite } from './frame.js'
 
 interface Case {
   readonly id: string
@@ -15,11 +16,8 @@ interface Case {
   readonly expect?: unknown
 }
 
-/** The files of the suite. */
-export const dockerignoreFiles = ['patternmatcher.json', 'ignorefile.json'] as const
-
 /** Runs one case. Undefined when it holds, else what differs. */
-export function runDockerignoreCase(value: unknown): string | undefined {
+function runDockerignoreCase(value: unknown): string | undefined {
   const test = value as Case
   switch (test.kind) {
     case 'match':
@@ -66,3 +64,11 @@ function differs(expected: unknown, found: unknown): string | undefined {
   const [a, b] = [JSON.stringify(expected), JSON.stringify(found)]
   return a === b ? undefined : `expected ${a}, found ${b}`
 }
+
+const judge: Judge = (vector) => {
+  const problem = runDockerignoreCase(vector)
+  return claim(problem === undefined, problem ?? '')
+}
+
+/** The suite. */
+export const suite: Suite = { files: { 'patternmatcher.json': judge, 'ignorefile.json': judge } }

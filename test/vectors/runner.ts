@@ -10,6 +10,9 @@ const wired: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> 
   instructions: () => import('./instructions.js'),
   realworld: () => import('./realworld.js'),
   dag: () => import('./dag.js'),
+  dockerignore: () => import('./dockerignore.js'),
+  conformance: async () => ({ suite: await (await import('./conformance.js')).openSuite() }),
+  integration: async () => ({ suite: await (await import('./integration.js')).openSuite() }),
 }
 
 function isFolder(path: string): boolean {

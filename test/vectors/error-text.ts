@@ -1,0 +1,19 @@
+/** What an error says, and where, in the terms of the cases. */
+import { type BuildError, DockerfileError } from '../../src/core/errors.js'
+import { positionAt } from '../../src/core/span.js'
+import { buildkitText } from './buildkit.js'
+
+/** The 1-based line that an error points at. */
+export function errorLine({ source, span }: BuildError): number | undefined {
+  return source === undefined || span === undefined ? undefined : positionAt(source.text, span.start).line
+}
+
+/** All that an error says: its messages as they are and in BuildKit's words, and the hints. */
+export function errorText(error: BuildError): string {
+  const found = error instanceof DockerfileError ? error.diagnostics : [{ ...error, severity: 'error' as const, message: error.message }]
+  const lines = found.flatMap((each) => {
+    const { code, message, hint } = each
+    return [message, buildkitText({ severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) }), hint ?? '']
+  })
+  return lines.join('\n')
+}
