@@ -3,6 +3,7 @@
 // esbuild splits code between files only in its ES module form, and Node starts CommonJS files some milliseconds
 // faster (docs/performance.md has the numbers). So: bundle and split first, then turn each file into CommonJS.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, transform } from 'esbuild'
@@ -11,6 +12,21 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const out = join(root, 'dist/bundle')
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const target = 'node20'
+
+// A lazy import of a CommonJS package has only a default export in a bundle; in Node it has names too. This gives it them.
+const namedExports = {
+  name: 'named exports of CommonJS packages',
+  setup(plugin) {
+    plugin.onResolve({ filter: /^tar-stream$/ }, ({ path, kind }) =>
+      kind === 'dynamic-import' ? { path, namespace: 'named' } : undefined,
+    )
+    plugin.onLoad({ filter: /.*/, namespace: 'named' }, ({ path }) => {
+      const names = Object.keys(createRequire(import.meta.url)(path)).join(', ')
+      const contents = `import whole from '${path}'\nexport const { ${names} } = whole\nexport default whole\n`
+      return { contents, resolveDir: root }
+    })
+  },
+}
 
 const bundled = await build({
   entryPoints: {
@@ -27,6 +43,7 @@ const bundled = await build({
   target,
   // Loads a native library from its own folder at run time, so it stays in node_modules.
   external: ['koffi'],
+  plugins: [namedExports],
   write: false,
   define: { milleVersion: JSON.stringify(version) },
   chunkNames: 'part-[hash]',

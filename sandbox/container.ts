@@ -29,6 +29,8 @@ export interface ContainerHost {
   readonly state: OwnState
   readonly runtime: Runtime
   readonly network: JoinedNetwork
+  /** See `makeSystemPoints`. */
+  readonly systemPoints: string
   readonly env: Readonly<Record<string, string>>
   readonly host: Omit<OciHost, 'rootPath' | 'mounts' | 'networkPath' | 'cgroupsPath'>
 }
@@ -49,8 +51,8 @@ export async function runContainer(
       stdin: io.stdin,
       stdout: io.onStdout,
       stderr: stderr?.push ?? 'inherit',
-      // A terminal is handed on by the runtime, which must be in the foreground group for that.
-      ownSession: !plan.terminal,
+      // Whoever reads a terminal, or hands it on, must be in its foreground group.
+      ownSession: !plan.terminal && io.stdin !== 'inherit',
     })
     const end = await endOrAbort(child, bundle, signal)
     signal.throwIfAborted()
@@ -96,7 +98,7 @@ function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): st
   const { hostLowers, hostUpper, hostWork } = plan.rootfs
   const points = new MountPoints(root, hostUpper)
   scope.defer(() => points.remove())
-  mountOverlay({ lowers: hostLowers.length > 0 ? hostLowers : [emptyLower(bundle)], upper: hostUpper, work: hostWork }, root)
+  mountOverlay({ lowers: [host.systemPoints, ...hostLowers], upper: hostUpper, work: hostWork }, root)
   scope.defer(() => unmountOverlay(root, hostWork))
   const mounts = prepareMounts(plan, {
     bundle,
@@ -115,13 +117,6 @@ function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): st
   })
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(config))
   return bundle
-}
-
-/** An overlay needs a lower directory; a root filesystem without layers gets an empty one. */
-function emptyLower(bundle: string): string {
-  const path = join(bundle, 'empty')
-  mkdirSync(path, { mode: 0o755 })
-  return path
 }
 
 const systemdResolvConf = '/run/systemd/resolve/resolv.conf'

@@ -139,7 +139,6 @@ export function unmountOverlay(target: string, work: string | undefined): void {
   unmountNow(target)
   if (work === undefined) return
   rmSync(join(work, 'work'), { recursive: true, force: true })
-  rmSync(join(work, 'index'), { recursive: true, force: true })
 }
 
 /** Unmounts; a mount that is still in use vanishes from sight and ends with its last user. */

@@ -1,6 +1,7 @@
 /**
  * `openSandbox`: the sandbox of one mille process. What costs time is started by the first container, nothing before.
  */
+import { join } from 'node:path'
 import { getuid } from 'node:process'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import { ownCapabilities } from './capabilities.js'
@@ -10,6 +11,7 @@ import { type Guardian, startGuardian } from './guardian.js'
 import { enterPrivateMounts } from './mounts.js'
 import { NetworkPool } from './network.js'
 import type { ExitStatus, NetworkMode, Sandbox, SandboxIo, SandboxPlan } from './plan.js'
+import { makeSystemPoints } from './rootfs.js'
 import { chooseRuntime, type Runtime, type RuntimeChoice } from './runtime.js'
 import { type OwnState, openState, rememberRuntime, removeLeftovers } from './state.js'
 
@@ -39,6 +41,7 @@ interface Started {
   readonly runtime: Runtime
   readonly guardian: Guardian
   readonly networks: NetworkPool
+  readonly systemPoints: string
   readonly cleaning: Promise<void>
 }
 
@@ -57,7 +60,7 @@ class OciSandbox implements Sandbox {
 
   async run(plan: SandboxPlan, io: SandboxIo, signal: AbortSignal): Promise<ExitStatus> {
     signal.throwIfAborted()
-    const { state, runtime, networks } = await this.#start()
+    const { state, runtime, networks, systemPoints } = await this.#start()
     const network = await networks.acquire(plan.network)
     try {
       signal.throwIfAborted()
@@ -66,6 +69,7 @@ class OciSandbox implements Sandbox {
         state,
         runtime,
         network,
+        systemPoints,
         env: this.#env,
         host: this.#host,
       })
@@ -98,7 +102,9 @@ class OciSandbox implements Sandbox {
         warn(`${message}, so commands run on the host's network`, hint)
       }
       const networks = new NetworkPool({ directory: state.bundles, searchPath, env: this.#env, warn: warnOfHost, ...guardian })
-      return { state, runtime, guardian, networks, cleaning: removeLeftovers(stateDirectory, this.#env) }
+      const systemPoints = join(state.bundles, 'system-points')
+      makeSystemPoints(systemPoints)
+      return { state, runtime, guardian, networks, systemPoints, cleaning: removeLeftovers(stateDirectory, this.#env) }
     } catch (error) {
       state.close()
       throw error

@@ -1,9 +1,11 @@
 /**
  * The files that every container is given but no layer gets: /etc/resolv.conf, /etc/hosts, /etc/hostname.
  *
- * Pure text. They are written to the container's state directory and bind-mounted, so a command may edit them and the
+ * Pure text but for the mount points at the end. They are written to the container's state directory and bind-mounted, so a command may edit them and the
  * edits vanish with the container.
  */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { NetworkMode, SandboxPlan } from './plan.js'
 
 /** Name servers for a container when this machine names none that can be reached from a network of its own. */
@@ -59,5 +61,18 @@ export function hostsFile(plan: Pick<SandboxPlan, 'hostname' | 'extraHosts'>): s
   return `${lines.join('\n')}\n`
 }
 
-/** Paths that every container has something mounted on, whatever the plan says, and that a root filesystem may lack. */
+/** Directories that every container has something mounted on, whatever the plan says. */
 export const systemDirectories: readonly string[] = ['/proc', '/dev', '/sys']
+
+/** The files above, as paths in the container. */
+const systemFiles: readonly string[] = ['/etc/resolv.conf', '/etc/hosts', '/etc/hostname']
+
+/**
+ * Makes a layer directory with nothing but the mount points that every container needs. It goes below all other layers, so
+ * what an image lacks is there without a write to the upper directory (on a busy disk those cost more than the runtime).
+ * They are mounted over while a command runs, so it cannot remove them, and no whiteout of them can get into its layer.
+ */
+export function makeSystemPoints(directory: string): void {
+  for (const path of [...systemDirectories, '/etc']) mkdirSync(join(directory, path), { recursive: true, mode: 0o755 })
+  for (const path of systemFiles) writeFileSync(join(directory, path), '', { mode: 0o644 })
+}

@@ -17,6 +17,7 @@ import { findImage, requireReference } from './engine/images.js'
 import { createLayers, type EngineLayers } from './engine/layers.js'
 import type { BuildOptions, BuildResult } from './engine/options.js'
 import { exportTo } from './engine/outputs.js'
+import { parseAnew, parseRemembered } from './engine/parse-memo.js'
 import { createPorts } from './engine/runners.js'
 import { type AssembledImage, assembleImage } from './exporter/assemble.js'
 import { analyze } from './frontend/analyze.js'
@@ -62,14 +63,14 @@ interface Planned {
 /** SourceFile → AST → stages → resolved stages → plan. */
 async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine): Promise<Planned> {
   const { settings, ctx } = engine
-  const { parse } = await import('../grammar/parse.js')
-  const { ast, diagnostics } = parse(files.source)
+  const place = `${files.root}\n${files.source.name}`
+  const { ast, diagnostics } = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
   throwErrors(diagnostics)
   const analysis = analyze(ast, planOptions(files, options, engine))
   const pull = options.pull ?? 'missing'
   const world = {
     lookup: (name: string, platform = settings.hostPlatform) => findImage(name, platform, pull, engine, ctx),
-    parse,
+    parse: parseAnew,
   }
   const lowered = lower(await resolve(analysis, world, ctx))
   const warnings = [...diagnostics, ...lowered.diagnostics].filter(({ severity }) => severity === 'warning')

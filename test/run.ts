@@ -66,7 +66,9 @@ async function main(): Promise<void> {
   const args = process.argv.slice(2)
   const at = args.indexOf('--jobs')
   const jobs = at < 0 ? 2 : Number(args.splice(at, 2)[1])
-  const files = findTests(root).filter((file) => args.length === 0 || args.some((pattern) => relative(root, file).includes(pattern)))
+  const files = findTests(root).filter(
+    (file) => args.length === 0 || args.some((pattern) => relative(root, file).includes(pattern)),
+  )
   const outcomes: Outcome[] = []
   const queue = [...files]
   await Promise.all(

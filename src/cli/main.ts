@@ -5,12 +5,11 @@
  * process ends with `process.exit`, so that an idle connection or thread never keeps it; on Linux everything written
  * to stdout and stderr is out by then.
  */
-import { CancelledError } from '../core/errors.js'
 import { parseFlags } from './args.js'
 import type { AnyCommand } from './command.js'
 import { exitCodeOf, exitCodes } from './exit.js'
 import { globalFlags, readGlobals } from './globals.js'
-import { type Interrupts, listenForSignals, openShell, reportError } from './process.js'
+import { type Interrupts, isCancellation, listenForSignals, openShell, reportError } from './process.js'
 import type { GlobalOptions } from './shell.js'
 import { resolveVerb, verbs } from './verbs.js'
 import { version } from './version.js'
@@ -51,16 +50,12 @@ async function printHelp(words: readonly string[]): Promise<number> {
 /** Prints the error, unless it is only what a signal made of the work, and chooses the exit code. */
 function fail(error: unknown, command: AnyCommand | undefined, interrupts: Interrupts, verbose: boolean): number {
   const interrupted = interrupts.exitCode()
-  if (interrupted !== undefined && (error instanceof CancelledError || isAbort(error))) {
+  if (interrupted !== undefined && isCancellation(error)) {
     if (interrupted !== exitCodes.brokenPipe) process.stderr.write('cancelled\n')
     return interrupted
   }
   reportError(error, verbose)
   return (command?.exitCodeOf ?? exitCodeOf)(error)
-}
-
-function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError'
 }
 
 /** The launcher keeps this from Node, which would read the file at once; see bin/mille. */

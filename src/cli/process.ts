@@ -31,7 +31,18 @@ export function listenForSignals(): Interrupts {
   for (const [name, exitCode] of signals) {
     process.on(name, () => (code === undefined ? stop(exitCode) : process.exit(exitCode)))
   }
+  // Nobody waits for it, so nobody can clean up after it: a bug, but for what the abort made of a forgotten promise.
+  process.on('unhandledRejection', (error) => {
+    if (code !== undefined && isCancellation(error)) return
+    reportError(error, true)
+    process.exit(exitCodes.bug)
+  })
   return { signal: controller.signal, exitCode: () => code, stop }
+}
+
+/** True for what an aborted signal makes of the work. */
+export function isCancellation(error: unknown): boolean {
+  return error instanceof CancelledError || (error instanceof Error && error.name === 'AbortError')
 }
 
 /** The shell of this process. */
@@ -94,6 +105,8 @@ export function reportError(error: unknown, verbose: boolean): void {
 /** A reader that went away (`mille … | head`) stops the work like a signal; nothing more is written then. */
 function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): Output {
   stream.on('error', (error) => {
+    // A pipeline into the stream that was cancelled ends it with that.
+    if (interrupts.exitCode() !== undefined && isCancellation(error)) return
     if (systemCode(error) !== 'EPIPE') throw error
     interrupts.stop(exitCodes.brokenPipe)
   })

@@ -56,6 +56,8 @@ export function openProgress(options: ProgressOptions): Listener {
 
 class TerminalDisplay {
   readonly #options: ProgressOptions
+  /** All writing goes here: ora watches it, and keeps its live lines below what is written. */
+  readonly #terminal: NodeJS.WriteStream
   readonly #state: State
   #timer: NodeJS.Timeout | undefined
   #spinner: Ora | undefined
@@ -63,6 +65,7 @@ class TerminalDisplay {
 
   constructor(options: ProgressOptions) {
     this.#options = options
+    this.#terminal = sized(options.stream as NodeJS.WriteStream)
     this.#state = { running: new Map(), startedAtMs: options.now(), planned: 0, done: 0 }
   }
 
@@ -72,7 +75,7 @@ class TerminalDisplay {
     if (event.type === 'vertex-done') this.#finish(event)
     if (event.type === 'log') addOutput(this.#start(event.id, event.id, event.atMs), event.data)
     if (event.type === 'progress') addTransfer(this.#start(event.id, event.id, event.atMs), event)
-    if (event.type === 'warning') this.#options.stream.write(renderDiagnostic(event.diagnostic, this.#options))
+    if (event.type === 'warning') this.#terminal.write(renderDiagnostic(event.diagnostic, this.#options))
   }
 
   close(): void {
@@ -96,15 +99,15 @@ class TerminalDisplay {
     this.#state.running.delete(event.id)
     this.#state.done++
     const outcome = event.error === undefined ? (event.cached ? 'cached' : 'done') : 'failed'
-    const line = finishedLine(event.name, outcome, event.atMs - startedAtMs, columnsOf(this.#options.stream), this.#options.color)
-    this.#options.stream.write(`${line}\n`)
+    const line = finishedLine(event.name, outcome, event.atMs - startedAtMs, this.#terminal.columns, this.#options.color)
+    this.#terminal.write(`${line}\n`)
   }
 
   async #goLive(): Promise<void> {
     const { default: ora } = await import('ora')
     if (this.#closed) return
     this.#spinner = ora({
-      stream: this.#options.stream as NodeJS.WriteStream,
+      stream: this.#terminal,
       isEnabled: true,
       discardStdin: false,
       interval: redrawMs,
@@ -126,8 +129,28 @@ function addTransfer(step: Step, event: Extract<BuildEvent, { type: 'progress' }
   else step.items.set(event.item, { current: event.current, total: event.total })
 }
 
+/** Some terminals (of `script`, of CI) say that they are 0 columns wide: they do not know. */
 function columnsOf(stream: Output): number {
-  return Math.max(20, stream.columns ?? 80)
+  return Math.max(20, stream.columns || 80)
+}
+
+/** The same terminal with a size that can be divided by: ora never ends on one that is 0 columns wide. */
+function sized(stream: NodeJS.WriteStream): NodeJS.WriteStream {
+  const terminal: Partial<NodeJS.WriteStream> = {
+    isTTY: true,
+    get columns() {
+      return columnsOf(stream)
+    },
+    get rows() {
+      return stream.rows || 24
+    },
+    write: (data: string | Uint8Array) => stream.write(data),
+    cursorTo: (x: number) => stream.cursorTo(x),
+    moveCursor: (dx: number, dy: number) => stream.moveCursor(dx, dy),
+    clearLine: (direction: -1 | 0 | 1) => stream.clearLine(direction),
+  }
+  const listening = { once: stream.once?.bind(stream), removeListener: stream.removeListener?.bind(stream) }
+  return Object.assign(terminal, listening) as NodeJS.WriteStream
 }
 
 /** One line for a step that ended: a mark, its name, and at the right its time or CACHED. */
@@ -160,7 +183,7 @@ function liveText(state: State, options: ProgressOptions): string {
   const now = options.now()
   const counts = state.planned > 0 ? `, ${state.done} of ${state.planned} steps` : ''
   const head = truncateToWidth(`${options.title} ${humanSeconds(now - state.startedAtMs)}${counts}`, columns - 4)
-  const room = Math.max(1, (options.stream.rows ?? 24) - 3)
+  const room = Math.max(1, (options.stream.rows || 24) - 3)
   const steps = [...state.running.values()]
   const each = Math.max(0, Math.min(linesPerStep, Math.floor(room / Math.max(1, steps.length)) - 1))
   const lines = steps.flatMap((step) => [

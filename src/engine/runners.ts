@@ -3,17 +3,14 @@ import { mkdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { CanonicalValue } from '../core/canonical.js'
 import { SolveError, systemCode } from '../core/errors.js'
-import type { GitOp, HttpOp, Op } from '../graph/op.js'
+import type { GitOp, HttpOp, InlineOp, MkdirOp, Op } from '../graph/op.js'
 import { layerStack } from '../layer/stack.js'
-import { commitLayer } from '../ops/commit.js'
 import { createContextRunner } from '../ops/context.js'
 import { createCopyRunner } from '../ops/copy.js'
 import { createExecRunner } from '../ops/exec.js'
 import type { FindSecret } from '../ops/exec-mounts.js'
 import { createImageRunner } from '../ops/image.js'
-import { createInlineRunner } from '../ops/inline.js'
 import type { LayerPort } from '../ops/layer-port.js'
-import { createMkdirRunner } from '../ops/mkdir.js'
 import { layerDirectories } from '../ops/stack.js'
 import type { CacheRecords, OpRunner, OpRunners, SolverPorts } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
@@ -69,8 +66,14 @@ function createRunners(
       settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },
       now: settings.now,
     }),
-    mkdir: createMkdirRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now }),
-    inline: createInlineRunner({ scratch: () => makeScratch(store), nowMs: settings.now }),
+    mkdir: lazyRun<MkdirOp>(async () => {
+      const { createMkdirRunner } = await import('../ops/mkdir.js')
+      return createMkdirRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
+    }),
+    inline: lazyRun<InlineOp>(async () => {
+      const { createInlineRunner } = await import('../ops/inline.js')
+      return createInlineRunner({ scratch: () => makeScratch(store), nowMs: settings.now })
+    }),
     http: lazyRunner<HttpOp>(async () => {
       const { createHttpRunner } = await import('../ops/http.js')
       return createHttpRunner({
@@ -95,7 +98,10 @@ function createLayerPort({ store, pool }: Engine, layers: EngineLayers): LayerPo
       return layerDirectories(store, diffIds)
     },
     begin: () => store.snapshots.prepare(),
-    finish: (layer, knownContent, ctx) => commitLayer(layer, knownContent, { store, pool }, ctx),
+    async finish(layer, knownContent, ctx) {
+      const { commitLayer } = await import('../ops/commit.js')
+      return commitLayer(layer, knownContent, { store, pool }, ctx)
+    },
   }
 }
 
@@ -104,6 +110,12 @@ function makeScratch(store: Store): string {
   const path = store.blobs.temporaryPath()
   mkdirSync(path)
   return path
+}
+
+/** Loads a runner whose key is its op alone with the first run. */
+function lazyRun<O extends Op>(load: () => Promise<OpRunner<O>>): OpRunner<O> {
+  const loaded = once(load)
+  return { run: async (op, inputs, vertex, ctx) => (await loaded()).run(op, inputs, vertex, ctx) }
 }
 
 /** Loads a runner with its first use: downloads and git are rare, and what they need is large. */

@@ -5,6 +5,7 @@
  * synchronous. A failed call throws an error shaped like Node's own (`code` ENOENT, `syscall`, `path`), so callers
  * handle both alike. Paths are strings as in `core/path-bytes.ts`. Linux on 64-bit little-endian machines only.
  */
+import { closeSync, constants as fsConstants, openSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
@@ -28,6 +29,7 @@ interface Libc {
   readonly syncfs: Call
   readonly openat2: Call
   readonly umask: Call
+  readonly ioctl: Call
 }
 
 const openat2Number = 437
@@ -55,6 +57,7 @@ const libc = lazily((): Libc => {
     syncfs: call('int syncfs(int fd)'),
     openat2: (dirfd, path, how) => syscall(openat2Number, dirfd, path, how, 24),
     umask: call('uint32_t umask(uint32_t mask)'),
+    ioctl: call('int ioctl(int fd, unsigned long request, _Inout_ uint8_t *value)'),
   }
 })
 
@@ -247,3 +250,31 @@ export function openInRoot(rootFd: number, path: string, flags: number, mode = 0
 }
 
 const closeOnExec = 0o2000000
+
+const getInodeFlags = 0x8008_6601
+const setInodeFlags = 0x4008_6602
+const topDirectoryFlag = 0x0002_0000
+
+/**
+ * Asks ext4 to place the directories made in `directory` far from one another (chattr +T). Other filesystems do as they like.
+ *
+ * New files go near their directory. Where many files were deleted within the last minutes ext4 searches the inode bitmap
+ * anew for each file it makes: measured 0.3–0.9 ms of kernel time for each, against 0.03 ms elsewhere on the disk.
+ */
+export function spreadDirectories(directory: string): void {
+  const fd = openSync(directory, fsConstants.O_RDONLY | fsConstants.O_DIRECTORY)
+  try {
+    const flags = Buffer.alloc(8)
+    const known = libc().ioctl(fd, getInodeFlags, flags) >= 0
+    flags.writeUInt32LE((flags.readUInt32LE() | topDirectoryFlag) >>> 0)
+    if (!known || libc().ioctl(fd, setInodeFlags, flags) < 0) ignoreUnsupported('ioctl(FS_IOC_SETFLAGS)', directory)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function ignoreUnsupported(syscall: string, path: string): void {
+  const errno = libc().errno()
+  const { ENOTTY, EOPNOTSUPP, ENOTSUP, EPERM, EINVAL } = constants.errno
+  if (![ENOTTY, EOPNOTSUPP, ENOTSUP, EPERM, EINVAL].includes(errno)) throw systemError(errno, syscall, path)
+}

@@ -11,6 +11,7 @@ import { packLayer } from '../layer/tar.js'
 import type { OpRunner, VertexResult } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
 import { holdCache } from './cache-mounts.js'
+import { copyOfSource } from './exec-mounts-copy.js'
 import { layerDirectories } from './stack.js'
 
 /** The value of a secret, or undefined when there is none of that name. */
@@ -68,18 +69,6 @@ export async function prepareMounts(
     }
   }
   return { mounts, env }
-}
-
-/** What COPY makes of the files below `source`: at the same path, so that mounts name it as they would in the input. */
-export function copyOfSource(source: string, keepOwner: boolean): CopyOp {
-  const path = source.replace(/^\/+/, '') || '.'
-  return {
-    kind: 'copy',
-    sources: [{ input: 0, path, wildcard: false, unpack: 'never', keepOwner }],
-    destination: source,
-    exclude: [],
-    parents: false,
-  }
 }
 
 /** The directories, bottom first, in which the files of an input are; a context is copied to a layer before. */

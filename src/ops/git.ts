@@ -2,7 +2,7 @@
  * ADD of git repositories, with the system's git: the ref is pinned to a commit for the key, and only that commit is
  * fetched, without history. Credentials come from the user's own git set-up; nothing ever prompts.
  */
-import { chmodSync, lstatSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, lstatSync, lutimesSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { ContextTree } from '../context/tree.js'
 import type { Context } from '../core/context.js'
@@ -37,18 +37,20 @@ export function createGitRunner(options: GitRunnerOptions): OpRunner<GitOp> {
     async key(op, _inputs, _vertex, ctx) {
       const commit = await commitOf(op, ctx)
       checkCommit(op, commit)
-      const { kind, subdir, keepGitDir, submodules } = op
+      const { kind, subdir, keepGitDir, submodules, mtime } = op
       // With .git kept, the remote and the ref are in the files too.
       const origin = keepGitDir ? { remote: withoutCredentials(op.remote), ref: op.ref } : undefined
-      return { fields: { kind, commit, subdir, keepGitDir, submodules, origin }, components: { commit }, coveredInputs: [] }
+      const fields = { kind, commit, subdir, keepGitDir, submodules, mtime, origin }
+      return { fields, components: { commit }, coveredInputs: [] }
     },
     async run(op, _inputs, _vertex, ctx) {
       const commit = await commitOf(op, ctx)
       checkCommit(op, commit)
       const directory = options.scratch()
       await checkOut(op, commit, directory, options, ctx)
+      const time = op.mtime === 'commit' ? await commitTime(op, directory, options, ctx) : undefined
       if (!op.keepGitDir) rmSync(join(directory, '.git'), { recursive: true, force: true })
-      normaliseModes(directory)
+      normalise(directory, time)
       return { kind: 'files', view: new ContextTree(subdirectory(op, directory), compileIgnore([])) }
     },
   }
@@ -73,6 +75,9 @@ async function findCommit(op: GitOp, options: GitRunnerOptions, ctx: Context): P
 }
 
 function checkCommit(op: GitOp, commit: string): void {
+  if (op.fetchByCommit && !commitPattern.test(op.checksum ?? '')) {
+    throw gitError(op, 'fetch-by-commit needs the whole commit id as the checksum')
+  }
   if (op.checksum === undefined || commit.startsWith(op.checksum)) return
   throw new BuildError('ADD_CHECKSUM_MISMATCH', `${withoutCredentials(op.remote)} is at commit ${commit}, not ${op.checksum}`, {
     hint: 'check what changed there, then update --checksum',
@@ -88,7 +93,7 @@ async function checkOut(op: GitOp, commit: string, directory: string, options: G
   try {
     await run('fetch', '--quiet', '--depth=1', '--no-tags', 'origin', commit)
   } catch (error) {
-    if (!(error instanceof BuildError)) throw error
+    if (!(error instanceof BuildError) || op.fetchByCommit) throw error
     await run('fetch', '--quiet', '--no-tags', 'origin', byName)
   }
   await run('checkout', '--quiet', '--detach', commit)
@@ -135,15 +140,20 @@ function withoutCredentials(text: string): string {
   return text.replace(/(\w+:\/\/)[^/@\s]+@/g, '$1')
 }
 
-/** Modes as git knows them, whatever the umask: 0755 for directories and programs, 0644 for the rest. */
-function normaliseModes(directory: string): void {
-  chmodSync(fsPath(directory), 0o755)
-  for (const name of readdirSync(fsPath(directory), 'buffer')) {
-    const path = `${directory}/${decodePath(name)}`
-    const stats = lstatSync(fsPath(path))
-    if (stats.isDirectory()) normaliseModes(path)
-    else if (stats.isFile()) chmodSync(fsPath(path), (stats.mode & 0o100) !== 0 ? 0o755 : 0o644)
-  }
+/** When the commit was made, seconds since 1970. */
+async function commitTime(op: GitOp, directory: string, options: GitRunnerOptions, ctx: Context): Promise<number> {
+  const { stdout } = await git(op, ['-C', directory, 'log', '-1', '--format=%ct'], options, ctx)
+  return Number(stdout.trim())
+}
+
+/** Modes as git knows them, whatever the umask: 0755 for directories and programs, 0644 for the rest. Then the time. */
+function normalise(path: string, time: number | undefined): void {
+  const stats = lstatSync(fsPath(path))
+  if (stats.isDirectory()) {
+    for (const name of readdirSync(fsPath(path), 'buffer')) normalise(`${path}/${decodePath(name)}`, time)
+    chmodSync(fsPath(path), 0o755)
+  } else if (stats.isFile()) chmodSync(fsPath(path), (stats.mode & 0o100) !== 0 ? 0o755 : 0o644)
+  if (time !== undefined) lutimesSync(fsPath(path), time, time)
 }
 
 /** The directory that was asked for; links in its path stay inside the repository. */

@@ -33,7 +33,7 @@ export function createMkdirRunner(options: MkdirRunnerOptions): OpRunner<MkdirOp
         tree.directory(path, { mode: op.mode, uid, gid, mtimeNs: nowNs, xattrsFrom: [] })
       }
       await using layer = await options.layers.begin()
-      return options.layers.finish(layer, await flushTree(tree, layer.upper, options.pool, ctx), ctx)
+      return await options.layers.finish(layer, await flushTree(tree, layer.upper, options.pool, ctx), ctx)
     },
   }
 }

@@ -8,10 +8,11 @@
  * left in `condemned/` is moved back by the next.
  */
 import { closeSync, mkdirSync, renameSync, statSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+
 import { hexOf } from '../core/digest.js'
 import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
+import { removeFiles } from '../io/remove-files.js'
 import { tryLock } from '../io/sys.js'
 import { listImages, listTags } from './images.js'
 import { clearDeadLeases, listFolder, liveLeases, openLockFile } from './lock.js'
@@ -232,7 +233,7 @@ async function condemn(session: Session, candidates: readonly Candidate[]): Prom
       else gone.push(candidate)
     }
   }
-  for (const { folder, name } of gone) await rm(condemnedPath(session, folder, name), { recursive: true, force: true })
+  for (const { folder, name } of gone) await removeFiles(condemnedPath(session, folder, name))
   if (gone.some(({ folder }) => folder === 'images'))
     rewriteIndex(
       session,
@@ -280,7 +281,7 @@ async function collectFolders(session: Session, options: CollectOptions, isBusy:
       const path = `${folder}/${name}`
       if (!isDue(path, name)) continue
       collected.push({ kind, name, size: sizeOf(path) })
-      if (!options.dryRun) await rm(path, { recursive: true, force: true })
+      if (!options.dryRun) await removeFiles(path)
     }
   }
   const isUnused = (path: string): boolean => options.unusedSince === undefined || mtimeOf(path) < options.unusedSince
@@ -301,6 +302,7 @@ function isOwned(leases: string, name: string): boolean {
   return statSync(`${leases}/${name.slice(0, name.indexOf('-'))}`, { throwIfNoEntry: false }) !== undefined
 }
 
+/** When a file was written; never, when it is gone by now. */
 function mtimeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Number.POSITIVE_INFINITY
 }

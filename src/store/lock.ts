@@ -19,10 +19,11 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { rm } from 'node:fs/promises'
+
 import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
 import { randomName } from '../io/fs.js'
+import { removeFiles } from '../io/remove-files.js'
 import { tryLock } from '../io/sys.js'
 import type { Layout } from './layout.js'
 
@@ -167,7 +168,7 @@ export async function clearDeadLeases(layout: Layout, own: string | undefined): 
 async function removeLeftovers(layout: Layout, lease: string): Promise<void> {
   await removeTree(layout, `${layout.folder('active')}/${lease}`)
   for (const file of listFolder(layout.folder('tmp'))) {
-    if (file.startsWith(`${lease}-`)) await rm(`${layout.folder('tmp')}/${file}`, { recursive: true, force: true })
+    if (file.startsWith(`${lease}-`)) await removeFiles(`${layout.folder('tmp')}/${file}`)
   }
 }
 
@@ -181,7 +182,7 @@ export async function removeTree(layout: Layout, path: string): Promise<void> {
     if (systemCode(error) === 'ENOENT') return
     throw asStoreError(error, path)
   }
-  await rm(aside, { recursive: true, force: true })
+  await removeFiles(aside)
 }
 
 /** The names in a folder of the store; none when the folder is not there yet. */

@@ -32,7 +32,7 @@ export interface Needed {
 export function listRecords(session: Session): FoundRecord[] {
   const folder = session.layout.folder('records')
   return listFolder(folder).flatMap((part) =>
-    listFolder(`${folder}/${part}`).flatMap((file) => {
+    listRecordFiles(`${folder}/${part}`).flatMap((file) => {
       const path = `${folder}/${part}/${file}`
       const record = readRecord(path, isStoredRecord)
       const stats = statSync(path, { throwIfNoEntry: false })
@@ -41,11 +41,16 @@ export function listRecords(session: Session): FoundRecord[] {
   )
 }
 
+/** Without those that are on their way to their names. */
+function listRecordFiles(folder: string): string[] {
+  return listFolder(folder).filter((file) => file.endsWith('.json'))
+}
+
 /** All layer records by the hex of their DiffID. */
 export function listLayers(session: Session): Map<string, LayerRecord> {
   const folder = session.layout.folder('layers')
   const layers = new Map<string, LayerRecord>()
-  for (const file of listFolder(folder)) {
+  for (const file of listRecordFiles(folder)) {
     const record = readRecord(`${folder}/${file}`, isSavedLayer)
     if (record !== undefined) layers.set(hexOf(record.diffId), record)
   }

@@ -7,6 +7,7 @@ import { chmodSync, existsSync, mkdirSync, renameSync } from 'node:fs'
 import { encodePath } from '../core/path-bytes.js'
 import { asStoreError } from '../io/disk-error.js'
 import { randomName, writeFileAtomic } from '../io/fs.js'
+import { spreadDirectories } from '../io/sys.js'
 import { removeTree } from './lock.js'
 import type { Session } from './session.js'
 import type { ActiveSnapshot, Snapshots } from './types.js'
@@ -27,10 +28,12 @@ function prepare(session: Session): ActiveSnapshot {
   const { layout } = session
   const lease = session.lease()
   const id = newId(session)
-  const home = `${layout.folder('active')}/${lease.name}/${id}`
+  const family = `${layout.folder('active')}/${lease.name}`
+  const home = `${family}/${id}`
   const upper = `${home}/fs`
   const work = `${home}/work`
   try {
+    if (!existsSync(family)) makeFamily(layout.folder('active'), family)
     mkdirSync(upper, { recursive: true })
     mkdirSync(work)
     chmodSync(upper, 0o755)
@@ -56,6 +59,14 @@ function prepare(session: Session): ActiveSnapshot {
       await removeTree(layout, home)
     },
   }
+}
+
+/** The directory of one process's snapshots: each of them gets a place of its own on the disk. */
+function makeFamily(active: string, family: string): void {
+  mkdirSync(active, { recursive: true })
+  spreadDirectories(active)
+  mkdirSync(family)
+  spreadDirectories(family)
 }
 
 /** A free id. A rename would replace an empty directory, so it is looked at; two processes hardly ever draw the same. */

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import { openProgress } from '../../src/cli/progress.js'
 import type { BuildEvent } from '../../src/core/context.js'
 import { printableLine } from '../../src/core/width.js'
+import { within } from '../helpers/within.js'
 import { recorded } from './events.js'
 
 /** A terminal of a given size that keeps what is on its screen; a line that is too long wraps as on a real one. */
@@ -30,7 +31,7 @@ class FakeTerminal {
     text.split('\n').forEach((part, i) => {
       if (i > 0) this.lines[++this.row] ??= ''
       this.lines[this.row] += printableLine(part)
-      while ((this.lines[this.row] ?? '').length > this.columns) {
+      while (this.columns > 0 && (this.lines[this.row] ?? '').length > this.columns) {
         const whole = this.lines[this.row] ?? ''
         this.lines[this.row] = whole.slice(0, this.columns)
         this.lines[++this.row] = whole.slice(this.columns)
@@ -133,6 +134,16 @@ test('a narrow and low terminal never wraps or scrolls its live lines', async ()
   )
   display.close()
   assert.equal(terminal.screen(), [])
+})
+
+test('a terminal that does not know its size is taken for one of 80 columns', async () => {
+  const terminal = new FakeTerminal(200, 0)
+  Object.defineProperty(terminal, 'columns', { get: () => 0 })
+  const display = open(terminal)
+  display.handle({ type: 'vertex-started', id: 'x', name: 'a step', atMs: 0 })
+  await within(2_000, sleep(500))
+  assert.ok(terminal.writes > 0 && terminal.writes < 100, `${terminal.writes} writes`)
+  display.close()
 })
 
 test('the screen is drawn at most ten times a second however much is printed', async () => {

@@ -25,6 +25,7 @@ import {
   releaseLock,
   setTimes,
   setXattr,
+  spreadDirectories,
   tryLock,
 } from '../../src/io/sys.js'
 
@@ -107,5 +108,14 @@ test('opening below a root does not leave it through links or dots', () =>
     }
     closeSync(root)
   }))
+
+test('asking for directories far apart is no error, whatever the filesystem', () => {
+  withDirectory((directory) => {
+    spreadDirectories(directory)
+    mkdirSync(join(directory, 'child'))
+  })
+  spreadDirectories('/proc/self')
+  assert.throws(() => spreadDirectories('/nonexistent'), /ENOENT/)
+})
 
 test.run()

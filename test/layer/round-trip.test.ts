@@ -113,11 +113,11 @@ test('GNU tar reads what was packed', async () => {
   packLayer(source.path).pipe(tar.stdin)
   let complaints = ''
   tar.stderr.on('data', (data: Buffer) => {
-    complaints += data.toString().replace(/.*implausibly old time stamp.*\n/, '')
+    complaints += data.toString()
   })
   const code = await new Promise((resolve) => tar.on('close', resolve))
   assert.is(code, 0, complaints)
-  assert.is(complaints, '')
+  assert.is(complaints.replace(/.*implausibly old time stamp.*\n/, ''), '')
   assert.ok(readdirSync(`${target.path}/usr`).includes('.wh.deleted'))
   assert.is(lstatSync(`${target.path}/usr/bin/tool`).nlink, 3)
   assert.is(lstatSync(`${target.path}/big-ids`).uid, 3_000_000_000)

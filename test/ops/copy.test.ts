@@ -194,6 +194,7 @@ test('--parents keeps the path, all of it or from the pivot on, and knows **', a
     (await parents('**/*.txt')).filter((line) => line.includes('.txt')),
     ['p/a/b/c.txt 644 0:0 C', 'p/a/e/f.txt 644 0:0 F', 'p/g.txt 644 0:0 G'],
   )
+  assert.equal(await parents('*/./e/*'), ['p/ 755 0:0', 'p/e/ 755 0:0', 'p/e/f.txt 644 0:0 F'])
   assert.equal((await parents('a/b')).slice(2), ['p/a/b/ 711 0:0', 'p/a/b/c.txt 644 0:0 C', 'p/a/b/d.md 644 0:0 D'])
   const error = await failure(files, { from: ['a/none'], destination: '/p/', parents: true })
   assert.is(error.code, 'COPY_SOURCE_NOT_FOUND')

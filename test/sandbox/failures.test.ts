@@ -202,7 +202,9 @@ function startVictim(stateDirectory: string): ReturnType<typeof spawn> {
   const helper = fileURLToPath(new URL('../helpers/sandbox.js', import.meta.url))
   const code = `const { sandboxBench } = await import(${JSON.stringify(helper)})
     await sandboxBench({ stateDirectory: ${JSON.stringify(stateDirectory)} }).run('sleep 4712', { network: 'default' })`
-  return spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: 'ignore' })
+  // Its own temporary files go where the test removes them.
+  const env = { ...process.env, TMPDIR: stateDirectory }
+  return spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: 'ignore', env })
 }
 
 function processes(part: string): number {

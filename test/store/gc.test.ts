@@ -37,7 +37,16 @@ function makeImage(store: OpenedStore, name: string, diffIds: readonly DiffID[],
 }
 
 function makeRecord(store: OpenedStore, name: string, layers: readonly DiffID[]): void {
-  store.records.save({ key: digestOf(name), by: 'definition', layers, layerTimes: layers.map(() => 1), createdAt: 1, size: 0, components: {}, name })
+  store.records.save({
+    key: digestOf(name),
+    by: 'definition',
+    layers,
+    layerTimes: layers.map(() => 1),
+    createdAt: 1,
+    size: 0,
+    components: {},
+    name,
+  })
 }
 
 function countOf(store: OpenedStore): Record<string, number> {

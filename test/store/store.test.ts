@@ -46,7 +46,16 @@ async function makeLayer(store: OpenedStore, content: string): Promise<LayerReco
 }
 
 function recordOf(name: string, layers: readonly DiffID[]): StoredRecord {
-  return { key: digestOf(name), by: 'definition', layers, layerTimes: layers.map(() => 1), createdAt: 1, size: 0, components: { instruction: name }, name }
+  return {
+    key: digestOf(name),
+    by: 'definition',
+    layers,
+    layerTimes: layers.map(() => 1),
+    createdAt: 1,
+    size: 0,
+    components: { instruction: name },
+    name,
+  }
 }
 
 test('a blob is found again with its bytes', async () => {
@@ -312,7 +321,7 @@ test('processes that write the same things at once agree', async () => {
       utimesSync(snapshot.upper + '/file', 1, 1)
       const { diffId, size, entries } = digestLayer(snapshot.upper)
       const saved = store.layers.save({ diffId, size, snapshot: await snapshot.commit(entries), blobs: [], sources: [process.argv[2]] })
-      store.records.save({ key: diffId, by: 'content', layers: [diffId], createdAt: 1, size, components: {}, name: saved.snapshot })
+      store.records.save({ key: diffId, by: 'content', layers: [diffId], layerTimes: [1], createdAt: 1, size, components: {}, name: saved.snapshot })
       await snapshot[Symbol.asyncDispose]()
     }
     await store[Symbol.asyncDispose]()

@@ -18,6 +18,8 @@ export interface Built {
   readonly result?: BuildResult
   readonly error?: BuildError
   readonly output: string
+  /** The names of all steps, with what they printed. */
+  readonly log: string
   /** What the steps printed to the error stream only. */
   readonly errorOutput: string
 }
@@ -44,7 +46,8 @@ const passwd = `root:x:0:0:root:/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/bin/false
 bin:x:2:2:bin:/bin:/bin/false
 sys:x:3:3:sys:/dev:/bin/false
-sync:x:4:100:sync:/bin:/bin/sync
+lp:x:4:7:lp:/var/spool/lpd:/bin/false
+sync:x:5:100:sync:/bin:/bin/sync
 mail:x:8:8:mail:/var/spool/mail:/bin/false
 www-data:x:33:33:www-data:/var/www:/bin/false
 operator:x:37:37:Operator:/var:/bin/false
@@ -57,6 +60,7 @@ sys:x:3:
 adm:x:4:
 tty:x:5:
 disk:x:6:
+lp:x:7:
 mail:x:8:
 wheel:x:10:root
 www-data:x:33:
@@ -71,7 +75,10 @@ COPY <<"EOF" /etc/passwd
 ${passwd}EOF
 COPY <<"EOF" /etc/group
 ${group}EOF
-RUN mkdir -p /usr/bin /usr/sbin /usr/local/bin /lib /run /var/log
+COPY <<"EOF" /etc/nsswitch.conf
+hosts: files dns
+EOF
+RUN mkdir -p /usr/bin /usr/sbin /usr/local/bin /lib /run /var/log && touch /usr/bin/script
 `
 
 /** Makes a bench whose base answers to each of `names`. */
@@ -114,15 +121,20 @@ async function importBases(
 
 async function runBuild(options: BuildOptions): Promise<Built> {
   const chunks: { readonly stream: 1 | 2; readonly data: Uint8Array }[] = []
-  const printed = (): Pick<Built, 'output' | 'errorOutput'> => ({
+  const log: string[] = []
+  const printed = (): Pick<Built, 'output' | 'errorOutput' | 'log'> => ({
     output: textOf(chunks),
+    log: log.join('\n'),
     errorOutput: textOf(chunks.filter(({ stream }) => stream === 2)),
   })
   try {
     const result = await build({
       ...options,
       onEvent: (event) => {
-        if (event.type === 'log') chunks.push(event)
+        if (event.type === 'vertex-started') log.push(event.name)
+        if (event.type !== 'log') return
+        chunks.push(event)
+        log.push(Buffer.from(event.data).toString())
       },
     })
     return { result, ...printed() }

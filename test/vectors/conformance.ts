@@ -4,14 +4,16 @@
  * The `reference` is what buildah made; where BuildKit does otherwise the case has a row in docs/differences.md.
  */
 import { createHash } from 'node:crypto'
-import { chmodSync, cpSync, existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ContainerConfig, ImageConfig } from '../../src/core/image.js'
 import { openStore } from '../../src/store/store.js'
 import { type BuildBench, type Built, openBench, whyNoBench } from './bench.js'
 import { withDifferences } from './differences.js'
-import { errorLine } from './error-text.js'
+import { errorLine, errorText } from './error-text.js'
 import { claim, type Outcome, passed, recordOf, type Suite, same, skip, textOf, type VectorCase } from './frame.js'
+import { restoreContext } from './restore.js'
+import { readTar } from './tars.js'
 import { applyTweaks } from './tweaks.js'
 
 const hubNames = ['mirror.gcr.io/busybox', 'mirror.gcr.io/alpine', 'quay.io/libpod/centos:7', 'busybox', 'alpine']
@@ -36,12 +38,15 @@ async function judgeCase(vector: VectorCase, folder: string, bench: BuildBench):
   const why = whySkipped(vector)
   if (why !== undefined) return skip(why)
   const context = writeContext(vector, folder, bench.directory())
-  const dest = bench.directory()
+  const dest = join(bench.directory(), 'rootfs.tar')
+  const compared = vector.reference !== undefined && vector.reference !== null
   const built = await bench.build({
     context,
     dockerfile: { path: join(context, dockerfileOf(vector)) },
     buildArgs: textsOf(vector.buildArgs),
-    outputs: [{ type: 'image' }, { type: 'local', dest }],
+    // What a step prints is looked at, so it must run.
+    noCache: true,
+    outputs: [{ type: 'image' }, ...(compared ? [{ type: 'tar' as const, dest }] : [])],
   })
   return firstProblem([judgeEnd(vector, built), ...(await judgeImage(vector, built, dest, bench)), ...judgeOutput(vector, built)])
 }
@@ -71,6 +76,7 @@ function writeContext(vector: VectorCase, folder: string, context: string): stri
   if (typeof vector.contextDir === 'string') {
     cpSync(join(contexts, vector.contextDir), context, { recursive: true, verbatimSymlinks: true })
   } else if (existsSync(join(contexts, dockerfile))) cpSync(join(contexts, dockerfile), join(context, dockerfile))
+  if (typeof vector.contextDir === 'string') restoreContext(context)
   normalizeModes(context)
   if (typeof vector.dockerfileContents === 'string') {
     writeFileSync(join(context, dockerfile), vector.dockerfileContents, { mode: 0o644 })
@@ -107,9 +113,16 @@ async function judgeImage(vector: VectorCase, { result }: Built, dest: string, b
   await using store = await openStore(bench.options.root)
   const config = JSON.parse(String(await store.blobs.read({ digest: result.imageId }, 1 << 20))) as ImageConfig
   return [
-    same(filesBelow(dest), Object.fromEntries(wanted.map((entry) => [textOf(entry, 'path'), lineOf(entry)])), 'the tree'),
+    sameTree(await filesOf(dest), Object.fromEntries(wanted.map((entry) => [textOf(entry, 'path'), lineOf(entry)]))),
     same(meaningOf(config.config ?? {}), meaningOf(recordOf(reference.config ?? {})), 'the config'),
   ]
+}
+
+function sameTree(found: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>): Outcome {
+  const paths = [...new Set([...Object.keys(found), ...Object.keys(wanted)])].sort()
+  const differing = paths.filter((path) => found[path] !== wanted[path])
+  const lines = differing.map((path) => `${path}: ${found[path] ?? 'missing'}, expected ${wanted[path] ?? 'nothing'}`)
+  return claim(lines.length === 0, `the tree differs:\n      ${lines.join('\n      ')}`)
 }
 
 /** Empty fields mean the same as none, and the working directory is the root where none is set. */
@@ -129,32 +142,28 @@ function lineOf(entry: Readonly<Record<string, unknown>>): string {
     .join(' ')
 }
 
-function filesBelow(root: string): Readonly<Record<string, string>> {
+async function filesOf(tar: string): Promise<Readonly<Record<string, string>>> {
   const found: Record<string, string> = {}
-  for (const entry of readdirSync(root, { recursive: true, encoding: 'utf8' })) {
-    const path = join(root, entry)
-    const { mode, uid, gid, ...stats } = Object.assign(lstatSync(path))
+  for (const [name, { header, data }] of await readTar(readFileSync(tar))) {
+    const { mode = 0, uid, gid, linkname, type } = header
     const common = { mode: (mode & 0o7777).toString(8), uid, gid }
-    const kind = mode & 0o170000
-    if (kind === 0o040000) found[entry] = lineOf({ type: 'dir', ...common })
-    else if (kind === 0o120000) found[entry] = lineOf({ type: 'symlink', ...common, target: readlinkSync(path) })
-    else if (kind === 0o100000) found[entry] = lineOf({ type: 'file', ...common, sha256: sha256Of(path) })
-    else found[entry] = lineOf({ type: `special ${kind.toString(8)} ${stats.rdev}`, ...common })
+    const path = name.replace(/\/$/, '')
+    if (path === '' || path === '.') continue
+    if (type === 'directory') found[path] = lineOf({ type: 'dir', ...common })
+    else if (type === 'symlink') found[path] = lineOf({ type, ...common, target: linkname })
+    else if (type === 'link') found[path] = found[linkname ?? ''] ?? `hard link to ${linkname}`
+    else found[path] = lineOf({ type, ...common, sha256: createHash('sha256').update(data).digest('hex') })
   }
   return found
 }
 
-function sha256Of(path: string): string {
-  return createHash('sha256').update(readFileSync(path)).digest('hex')
-}
-
 /** What the steps printed, where upstream looks at it. */
-function judgeOutput(vector: VectorCase, { output, errorOutput, error }: Built): readonly Outcome[] {
+function judgeOutput(vector: VectorCase, { log, errorOutput, error }: Built): readonly Outcome[] {
   return (
     [
-      ['buildahRegex', output],
+      ['buildahRegex', log],
       ['buildahErrRegex', errorOutput],
-      ['failureRegex', `${error?.message ?? ''} ${error?.hint ?? ''}`],
+      ['failureRegex', error === undefined ? '' : errorText(error)],
     ] as const
   ).flatMap(([field, text]) => {
     const pattern = vector[field]

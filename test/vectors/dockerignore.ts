@@ -1,7 +1,7 @@
 /** The vector suite `dockerignore`: cases of moby/patternmatcher against `frontend/dockerignore.ts`. */
 import { BuildError } from '../../src/core/errors.js'
 import { compileIgnore, readIgnoreFile } from '../../src/frontend/dockerignore.js'
-import { claim, type Judge, type Suite } from './frame.js'
+import { type Judge, passed, type Suite, type VectorCase } from './frame.js'
 
 interface Case {
   readonly id: string
@@ -16,9 +16,16 @@ interface Case {
   readonly expect?: unknown
 }
 
-/** Runs one case. Undefined when it holds, else what differs. */
-function runDockerignoreCase(value: unknown): string | undefined {
-  const test = value as Case
+const judge: Judge = (vector) => {
+  const detail = problemOf(vector as VectorCase & Case)
+  return detail === undefined ? passed : { status: 'failed', detail }
+}
+
+/** The suite. */
+export const suite: Suite = { files: { 'patternmatcher.json': judge, 'ignorefile.json': judge } }
+
+/** What differs in one case; undefined when it holds. */
+function problemOf(test: Case): string | undefined {
   switch (test.kind) {
     case 'match':
     case 'matchDeprecated':
@@ -64,11 +71,3 @@ function differs(expected: unknown, found: unknown): string | undefined {
   const [a, b] = [JSON.stringify(expected), JSON.stringify(found)]
   return a === b ? undefined : `expected ${a}, found ${b}`
 }
-
-const judge: Judge = (vector) => {
-  const problem = runDockerignoreCase(vector)
-  return claim(problem === undefined, problem ?? '')
-}
-
-/** The suite. */
-export const suite: Suite = { files: { 'patternmatcher.json': judge, 'ignorefile.json': judge } }

@@ -8,12 +8,19 @@ export function errorLine({ source, span }: BuildError): number | undefined {
   return source === undefined || span === undefined ? undefined : positionAt(source.text, span.start).line
 }
 
+/** What peers say where the code says it for us. */
+const peerSayings: Readonly<Partial<Record<BuildError['code'], readonly string[]>>> = {
+  COPY_SOURCE_NOT_FOUND: ['no such file or directory'],
+}
+
 /** All that an error says: its messages as they are and in BuildKit's words, and the hints. */
 export function errorText(error: BuildError): string {
-  const found = error instanceof DockerfileError ? error.diagnostics : [{ ...error, severity: 'error' as const, message: error.message }]
+  const found =
+    error instanceof DockerfileError ? error.diagnostics : [{ ...error, severity: 'error' as const, message: error.message }]
+  const sayings = peerSayings[error.code] ?? []
   const lines = found.flatMap((each) => {
     const { code, message, hint } = each
     return [message, buildkitText({ severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) }), hint ?? '']
   })
-  return lines.join('\n')
+  return [...lines, ...sayings].join('\n')
 }

@@ -1,2 +1,4 @@
 import type { Suite } from './frame.js'
-export async function openSuite(): Promise<Suite> { return { files: {} } }
+export async function openSuite(): Promise<Suite> {
+  return { files: {} }
+}

@@ -18,39 +18,36 @@ export function applyTweaks(steps: readonly unknown[], resolve: Resolve): void {
   for (const [path, headers] of tars) writeFileSync(path, rawTar(headers.map(entryOf)))
 }
 
+type Operation = (path: string, args: readonly unknown[], resolve: Resolve) => void
+
+const operations: Readonly<Record<string, Operation>> = {
+  'os.Mkdir': (path, [, mode]) => {
+    mkdirSync(path)
+    chmodSync(path, modeOf(mode))
+  },
+  'os.MkdirAll': (path, [, mode]) => {
+    mkdirSync(path, { recursive: true })
+    chmodSync(path, modeOf(mode))
+  },
+  'os.WriteFile': (path, [, content, mode], resolve) => {
+    writeFileSync(path, contentOf(content, resolve))
+    chmodSync(path, modeOf(mode))
+  },
+  'os.Create': (path) => writeFileSync(path, ''),
+  'os.Chmod': (path, [, mode]) => chmodSync(path, modeOf(mode)),
+  'os.Chtimes': (path, [, access, modification]) => lutimesSync(path, timeOf(access), timeOf(modification)),
+  'os.Symlink': (_, [target, place], resolve) => symlinkSync(String(target), resolve(String(place))),
+  'os.Link': (path, [, place], resolve) => linkSync(path, resolve(String(place))),
+  'os.Rename': (path, [, place], resolve) => renameSync(path, resolve(String(place))),
+  'os.Remove': (path) => rmSync(path),
+  'os.RemoveAll': (path) => rmSync(path, { recursive: true, force: true }),
+}
+
 /** Applies one operation of `os`. */
 export function applyTweak(name: string, args: readonly unknown[], resolve: Resolve): void {
-  const path = resolve(String(args[0]))
-  const other = (): string => resolve(String(args[1]))
-  switch (name) {
-    case 'os.Mkdir':
-      mkdirSync(path)
-      return chmodSync(path, modeOf(args[1]))
-    case 'os.MkdirAll':
-      mkdirSync(path, { recursive: true })
-      return chmodSync(path, modeOf(args[1]))
-    case 'os.WriteFile':
-      writeFileSync(path, contentOf(args[1], resolve))
-      return chmodSync(path, modeOf(args[2]))
-    case 'os.Create':
-      return writeFileSync(path, '')
-    case 'os.Chmod':
-      return chmodSync(path, modeOf(args[1]))
-    case 'os.Chtimes':
-      return lutimesSync(path, timeOf(args[1]), timeOf(args[2]))
-    case 'os.Symlink':
-      return symlinkSync(String(args[0]), other())
-    case 'os.Link':
-      return linkSync(path, other())
-    case 'os.Rename':
-      return renameSync(path, other())
-    case 'os.Remove':
-      return rmSync(path)
-    case 'os.RemoveAll':
-      return rmSync(path, { recursive: true, force: true })
-    default:
-      throw new Error(`the operation ${name} is not known to the runner`)
-  }
+  const operation = operations[name]
+  if (operation === undefined) throw new Error(`the operation ${name} is not known to the runner`)
+  operation(resolve(String(args[0])), args, resolve)
 }
 
 /** A mode: a number, an octal text as `0o640`, or Go's `os.FileMode(448)`. */

@@ -13,7 +13,12 @@ export const command = defineCommand({
   usage: '[OPTIONS] FILE | - [REPOSITORY[:TAG]]',
   summary: 'Make an image of a root filesystem tar',
   flags: {
-    change: { type: 'list', short: 'c', value: 'instruction', help: 'Apply an instruction of a Dockerfile to the config: CMD, ENV, USER, …' },
+    change: {
+      type: 'list',
+      short: 'c',
+      value: 'instruction',
+      help: 'Apply an instruction of a Dockerfile to the config: CMD, ENV, USER, …',
+    },
     message: { type: 'string', short: 'm', value: 'text', help: 'The comment in the history' },
     platform: { type: 'string', value: 'os/arch', help: 'What the files are for', defaultText: "this machine's" },
   },
@@ -21,7 +26,9 @@ export const command = defineCommand({
   async run({ values, positionals }, shell) {
     const [file = '', reference] = positionals
     if (/^https?:\/\//.test(file)) {
-      throw new UsageError('USAGE_BAD_ARGUMENT', `${file}: importing from the network is not supported yet`, { hint: 'download it first' })
+      throw new UsageError('USAGE_BAD_ARGUMENT', `${file}: importing from the network is not supported yet`, {
+        hint: 'download it first',
+      })
     }
     const host = platformOf(process.platform, process.arch)
     const platform = values.platform === undefined ? host : parsePlatform(values.platform, host)
