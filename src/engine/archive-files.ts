@@ -96,8 +96,8 @@ interface Collected {
 }
 
 async function readEntries(source: Readable, into: Collected, blobs: Blobs, signal: AbortSignal): Promise<void> {
-  const { extract } = await import('tar-stream')
-  const tar = extract()
+  const { default: tarStream } = await import('tar-stream')
+  const tar = tarStream.extract()
   const { pipeline } = await import('node:stream/promises')
   const feeding = pipeline(decompress(source, 'detect'), tar, { signal })
   // Rejections come out of the loop as well; this only keeps them from ending the process before.

@@ -84,7 +84,7 @@ export async function openTarSink(path: string): Promise<Sink> {
 
 /** Writes a tar to a stream (standard output). `name` is for messages. */
 export async function openTarStream(output: NodeJS.WritableStream, name: string): Promise<Sink> {
-  const tar = await import('tar-stream')
+  const { default: tar } = await import('tar-stream')
   const pack = tar.pack()
   const written = pipeline(pack, output)
   // The rejection is also delivered by file() and finish(); without a listener it would end the process before that.

@@ -1,0 +1,207 @@
+/** The bundle as a process: start, help, mistakes, exit codes, closed pipes, signals. */
+import { spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { verbs } from '../../src/cli/verbs.js'
+import { importBase, whyNoBase } from '../helpers/bases.js'
+import { mille, milleOk, projectRoot, runProgram } from '../helpers/cli.js'
+import { tempDirectory } from '../helpers/temp.js'
+import { within } from '../helpers/within.js'
+
+const binary = join(projectRoot, 'bin/mille')
+const { version } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { readonly version: string }
+
+test('--version, -v and version say the version, for programs too', async () => {
+  await using directory = await tempDirectory()
+  for (const args of [['--version'], ['-v'], ['--debug', '--version']]) {
+    assert.is(await milleOk(directory.path, args), `mille version ${version}\n`)
+  }
+  assert.is(await milleOk(directory.path, ['version', '--format', '{{.Server.Version}}']), `${version}\n`)
+})
+
+test('help goes to stdout with exit code 0, however it is asked for', async () => {
+  await using directory = await tempDirectory()
+  const whole = await milleOk(directory.path, ['--help'])
+  for (const args of [[], ['help'], ['-h']]) assert.is(await milleOk(directory.path, args), whole)
+  for (const verb of Object.keys(verbs)) assert.ok(whole.includes(`\n  ${verb} `), verb)
+  const build = await milleOk(directory.path, ['build', '--help'])
+  assert.match(build, /^Usage: {2}mille build /)
+  for (const args of [
+    ['help', 'build'],
+    ['build', '-h'],
+    ['buildx', 'build', '--help'],
+    ['image', 'build', '.', '--help'],
+  ]) {
+    assert.is(await milleOk(directory.path, args), build, args.join(' '))
+  }
+  assert.match(await milleOk(directory.path, ['image', '--help']), /image ls/)
+})
+
+test('a wrong command line is exit code 2, of run 125, with one error that helps', async () => {
+  await using directory = await tempDirectory()
+  const cases: [string[], number, RegExp][] = [
+    [['buidl'], 2, /"buidl" is no mille command \[USAGE_UNKNOWN_COMMAND\]\n {2}hint: did you mean build\?/],
+    [['--rot', 'x'], 2, /unknown flag --rot for "mille" .*\n {2}hint: did you mean --root\?/],
+    [['build', '--tga', 'x', '.'], 2, /did you mean --tag\?/],
+    [['build'], 2, /"mille build" takes 1 argument, got 0/],
+    [['build', '--squash', '.'], 2, /--squash of docker is not supported by "mille build" yet/],
+    [['build', '--platform', 'linux/amd64,linux/arm64', '.'], 2, /several platforms at once are not supported yet/],
+    [['build', '-o', 'type=ocy,dest=x', '.'], 2, /unknown type "ocy"/],
+    [['build', '-o', 'type=oci,dst=x', '.'], 2, /unknown key "dst".*\n {2}hint: did you mean dest\?/],
+    [['build', 'https://example.com/x.git'], 2, /contexts from the network are not supported yet/],
+    [['images', '--format', '{{.Nope'], 2, /\{\{ without \}\}/],
+    [['run', '-d', 'x'], 125, /-d \(--detach\) of docker is not supported/],
+    [['run'], 125, /takes at least 1 argument, got 0/],
+    [['run', '-v', 'a:b:c:d', 'x'], 125, /more than two colons/],
+  ]
+  for (const [args, code, pattern] of cases) {
+    const ended = await mille(directory.path, args)
+    assert.is(ended.code, code, `${args.join(' ')}: ${ended.stderr}`)
+    assert.match(ended.stderr, pattern)
+    assert.is(ended.stdout, '')
+  }
+})
+
+test('a failed command is exit code 1', async () => {
+  await using directory = await tempDirectory()
+  for (const args of [
+    ['rmi', 'nope'],
+    ['inspect', 'nope'],
+    ['tag', 'nope', 'x'],
+    ['build', join(directory.path, 'nope')],
+  ]) {
+    const ended = await mille(directory.path, args)
+    assert.is(ended.code, 1, ended.stderr)
+    assert.match(ended.stderr, /^error: /)
+  }
+  assert.is((await mille(directory.path, ['rmi', '-f', 'nope'])).code, 0)
+})
+
+test('three mistakes in a Dockerfile are three messages', async () => {
+  await using directory = await tempDirectory()
+  const input = 'FROM scratch\nRUNN a\nCOPPY a b\nUSR x\n'
+  const ended = await mille(directory.path, ['build', '-q', '-'], { input })
+  assert.is(ended.code, 1)
+  assert.is(ended.stderr.split('\n').filter((line) => /^Dockerfile:\d+:1: error: unknown instruction/.test(line)).length, 3)
+  assert.is(ended.stdout, '')
+})
+
+test('debug ast prints the tree and debug graph the plan', async () => {
+  await using directory = await tempDirectory()
+  const input = 'FROM scratch\nENV A=1\n'
+  assert.match(await milleOk(directory.path, ['debug', 'ast', '-'], { input }), /from 1:1/)
+  assert.is(
+    (JSON.parse(await milleOk(directory.path, ['debug', 'ast', '--format=json', '-'], { input })) as { instructions: unknown[] })
+      .instructions.length,
+    2,
+  )
+  assert.match(await milleOk(directory.path, ['debug', 'graph', '-'], { input }), /ENV A=1/)
+  assert.match(await milleOk(directory.path, ['debug', 'graph', '--format=dot', '-'], { input }), /^digraph plan \{/)
+  assert.is((await mille(directory.path, ['debug', 'ast', '-'], { input: 'FRM x\n' })).code, 1)
+})
+
+test('an unreadable reader ends the program quietly', async () => {
+  await using directory = await tempDirectory()
+  const ended = await runProgram('bash', ['-c', `"${binary}" --help | head -c 1; echo "\${PIPESTATUS[0]}"`], {
+    env: { MILLE_ROOT: directory.path },
+  })
+  assert.match(ended.stdout, /^U(0|141)\n$/)
+  assert.is(ended.stderr, '')
+})
+
+test('images are listed, named, described and removed as docker does', async () => {
+  await using directory = await tempDirectory()
+  const root = join(directory.path, 'store')
+  const context = join(directory.path, 'Dockerfile')
+  writeFileSync(context, 'FROM scratch\nLABEL a=b\nENV X=1\nCMD ["/x"]\n')
+  const id = (await milleOk(root, ['build', '-q', '-t', 'team/app:1', directory.path])).trim()
+  assert.match(id, /^sha256:[0-9a-f]{64}$/)
+  await milleOk(root, ['tag', 'team/app:1', 'localhost:5000/app'])
+  assert.match(await milleOk(root, ['images']), /^REPOSITORY +TAG +IMAGE ID +CREATED +SIZE\n/)
+  assert.is(await milleOk(root, ['image', 'ls', '-q', '--no-trunc']), `${id}\n`)
+  const labelled = await milleOk(root, ['images', '--format', '{{.Repository}}:{{.Tag}}', '-f', 'label=a=b'])
+  assert.equal(labelled.split('\n').sort(), ['', 'localhost:5000/app:latest', 'team/app:1'])
+  assert.is(await milleOk(root, ['images', '-q', '-f', 'label=a=c']), '')
+  assert.is(await milleOk(root, ['images', '-q', 'team/app:2']), '')
+  assert.is(
+    await milleOk(root, ['inspect', '-f', '{{json .Config.Cmd}} {{.Os}} {{len .RepoTags}}', 'team/app:1']),
+    '["/x"] linux 2\n',
+  )
+  const [image] = JSON.parse(await milleOk(root, ['inspect', id.slice(7, 19)])) as { Id: string; Config: { Labels: unknown } }[]
+  assert.is(image?.Id, id)
+  assert.equal(image?.Config.Labels, { a: 'b' })
+  assert.match(
+    await milleOk(root, ['history', '--format', '{{.CreatedBy}}', 'team/app:1']),
+    /^CMD \["\/x"\]\nENV X=1\nLABEL a=b\n$/,
+  )
+  const refused = await mille(root, ['rmi', id.slice(7, 19)])
+  assert.is(refused.code, 1)
+  assert.match(refused.stderr, /has 2 names/)
+  assert.is(await milleOk(root, ['rmi', 'team/app:1']), 'Untagged: team/app:1\n')
+  assert.is(await milleOk(root, ['rmi', id.slice(7, 19)]), `Untagged: localhost:5000/app:latest\nDeleted: ${id}\n`)
+  assert.is(await milleOk(root, ['images', '-q']), '')
+})
+
+test('build writes the id, the metadata and the output that it was asked for', async () => {
+  await using directory = await tempDirectory()
+  const root = join(directory.path, 'store')
+  writeFileSync(join(directory.path, 'file'), 'text')
+  writeFileSync(join(directory.path, 'Dockerfile'), 'FROM scratch\nCOPY file /file\n')
+  const files = ['--iidfile', 'id', '--metadata-file', 'metadata.json']
+  const id = await milleOk(root, ['build', '-q', ...files, '-f', 'Dockerfile', '.'], { cwd: directory.path })
+  assert.is(readFileSync(join(directory.path, 'id'), 'utf8'), id.trim())
+  const metadata = JSON.parse(readFileSync(join(directory.path, 'metadata.json'), 'utf8')) as Record<string, unknown>
+  assert.is(metadata['containerimage.config.digest'], id.trim())
+  await milleOk(root, ['build', '-q', '-o', 'out', '.'], { cwd: directory.path })
+  assert.is(readFileSync(join(directory.path, 'out/file'), 'utf8'), 'text')
+  const listed = await runProgram('bash', ['-c', `"${binary}" build -o - . 2>/dev/null | tar t`], {
+    cwd: directory.path,
+    env: { MILLE_ROOT: root },
+  })
+  assert.is(listed.stdout, 'file\n')
+  const piped = await runProgram('bash', ['-c', `tar c Dockerfile file | "${binary}" build -q -`], {
+    cwd: directory.path,
+    env: { MILLE_ROOT: root },
+  })
+  assert.is(piped.stdout, id)
+  const fromStdin = await milleOk(root, ['build', '-q', '-f', '-', '.'], {
+    cwd: directory.path,
+    input: 'FROM scratch\nCOPY file /file\n',
+  })
+  assert.is(fromStdin, id)
+})
+
+test('Ctrl-C ends a build with 130 and leaves nothing running', async () => {
+  const missing = await whyNoBase('busybox')
+  if (missing !== undefined) return void console.log(`SKIP: ${missing}`)
+  await using directory = await tempDirectory()
+  const base = await importBase(directory.path, 'busybox')
+  const child = spawn(binary, ['build', '--progress=plain', '-'], {
+    env: { ...process.env, MILLE_ROOT: directory.path },
+    stdio: ['pipe', 'ignore', 'pipe'],
+  })
+  let stderr = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString()
+  })
+  child.stdin.end(`FROM ${base}\nRUN echo started; sleep 876\n`)
+  const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+  await within(
+    20_000,
+    waitFor(() => stderr.includes('started\n')),
+  )
+  child.kill('SIGINT')
+  assert.is(await within(15_000, ended), 130)
+  assert.match(stderr, /cancelled\n$/)
+  const left = await runProgram('pgrep', ['-f', 'sleep 876'])
+  assert.is(left.stdout, '')
+})
+
+async function waitFor(isReady: () => boolean): Promise<void> {
+  while (!isReady()) await sleep(50)
+}
+
+test.run()
