@@ -20,10 +20,9 @@ export interface ExpandOptions {
   /**
    * `word` removes quotes. `heredoc` is for bodies: quotes are ordinary characters, and `\` (whatever the file's escape
    * character) escapes any character, a line end too. `keep` leaves quotes, escapes and unset variables as written;
-   * `keep-unset` leaves unset variables only. `glob` is for paths with wildcards: as `word`, but an escaped `*`, `?`, `[` or
-   * `\` comes out with a `\` before it, so that it stays an ordinary character in the match.
+   * `keep-unset` leaves unset variables only.
    */
-  readonly mode?: 'word' | 'heredoc' | 'keep' | 'keep-unset' | 'glob'
+  readonly mode?: 'word' | 'heredoc' | 'keep' | 'keep-unset'
 }
 
 /** An expanded word. */
@@ -84,7 +83,6 @@ class Expander {
   readonly #quotes: boolean
   readonly #keep: boolean
   readonly #keepUnset: boolean
-  readonly #glob: boolean
   readonly #used = new Set<string>()
   readonly #unset = new Set<string>()
   readonly #splitter = new Splitter()
@@ -97,7 +95,6 @@ class Expander {
     this.#escape = mode === 'heredoc' ? '\\' : escapeChar
     this.#quotes = mode !== 'heredoc'
     this.#keep = mode === 'keep'
-    this.#glob = mode === 'glob'
     this.#keepUnset = mode === 'keep' || mode === 'keep-unset'
   }
 
@@ -156,7 +153,6 @@ class Expander {
     const start = this.#at++
     const escaped = this.#text.charAt(this.#at++)
     if (frame.rawEscapes) this.#addRaw(frame, this.#escape, start)
-    else if (this.#glob && escaped !== '' && '*?[\\'.includes(escaped)) this.#addRaw(frame, '\\', start)
     if (escaped !== '') this.#addRaw(frame, escaped, start)
   }
 

@@ -5,7 +5,7 @@
  * view, symlinks below a selected directory are entries of their own. Paths that lead above the root stop at the root.
  */
 import { BuildError } from '../core/errors.js'
-import { hasWildcard, matchGlob, parseGlob, unescapeWildcards } from '../core/glob.js'
+import { hasWildcard, matchGlob, parseGlob } from '../core/glob.js'
 import { nearestWord } from '../core/suggest.js'
 import type { FileEntry, FileView } from '../core/view.js'
 import { resolvePath } from '../layer/stack.js'
@@ -47,7 +47,7 @@ export function selectRoots(view: FileView, source: SelectionSource): SelectedRo
   const parts = source.path.split('/').filter((part) => part !== '' && part !== '.')
   const first = source.wildcard ? parts.findIndex(hasWildcard) : -1
   if (first < 0) return [rootAt(view, parts.join('/'))]
-  const base = follow(view, unescapeWildcards(parts.slice(0, first).join('/')))
+  const base = follow(view, parts.slice(0, first).join('/'))
   if (base.entry?.type !== 'directory') return []
   const roots = matchParts(view, base.path, parts.slice(first)).map((path) => rootAt(view, path.slice(1)))
   // Below a pivot there is something only where it is a directory.
@@ -69,7 +69,7 @@ function matchParts(view: FileView, directory: string, patterns: readonly string
   const [pattern, ...rest] = patterns
   if (pattern === undefined) return [directory]
   const base = directory === '/' ? '' : directory
-  const names = hasWildcard(pattern) ? matchingNames(view, directory, pattern) : [unescapeWildcards(pattern)]
+  const names = hasWildcard(pattern) ? matchingNames(view, directory, pattern) : [pattern]
   return names.flatMap((name) => {
     const path = `${base}/${name}`
     const entry = view.lstat(path)

@@ -102,11 +102,6 @@ export function hasWildcard(pattern: string): boolean {
   return /(?:^|[^\\])(?:\\\\)*[*?[]/.test(pattern)
 }
 
-/** A name without the `\` that makes a `*`, `?`, `[` or `\` an ordinary character. */
-export function unescapeWildcards(name: string): string {
-  return name.replace(/\\([*?[\\])/g, '$1')
-}
-
 /** The characters of a text; a lone surrogate (a byte that is not UTF-8) is one. */
 export function codePoints(text: string): number[] {
   return Array.from(text, (char) => char.codePointAt(0) ?? 0)

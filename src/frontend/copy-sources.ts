@@ -1,7 +1,6 @@
 /** Where the sources of COPY and ADD come from: files of a tree, a download, a git repository. */
 import { posix } from 'node:path'
 import { isDigest } from '../core/digest.js'
-import { unescapeWildcards } from '../core/glob.js'
 import type { CopySource, GitOp, HttpOp, VertexId } from '../graph/op.js'
 import type { VertexDetails } from '../graph/vertex.js'
 import { type GitRef, parseGitRef } from './git-ref.js'
@@ -32,12 +31,10 @@ export function localSource(
   { vertex, isRootfs }: InputFiles,
   { parents, unpack }: { readonly parents: boolean; readonly unpack: boolean },
 ): PlannedSource {
-  // A `\` before a wildcard makes it an ordinary character; where nothing is matched it has done its work.
-  const written = parents || hasWildcard(text) ? text : unescapeWildcards(text)
-  const path = parents ? pivotPath(written) : sourcePath(written)
+  const path = parents ? pivotPath(text) : sourcePath(text)
   return {
     vertex: vertex ?? plan.add({ kind: 'inline', files: [] }, [], { name: '[internal] empty tree', ignoreCache: false }),
-    source: { path, wildcard: hasWildcard(text), unpack: unpack ? 'auto' : 'never', keepOwner: isRootfs },
+    source: { path, wildcard: hasWildcard(path), unpack: unpack ? 'auto' : 'never', keepOwner: isRootfs },
     shown: text,
   }
 }

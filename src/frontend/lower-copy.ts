@@ -1,11 +1,10 @@
 /** COPY and ADD: flags and sources → one copy op, put on the root filesystem or beside it (`--link`) (semantics.md 64–83). */
 import type { CopyInstruction, Heredoc } from '../../grammar/ast.js'
 import { expandWord } from '../../grammar/words.js'
-import { unescapeWildcards } from '../core/glob.js'
 import type { CopyOp, CopySource, InlineOp, VertexId } from '../graph/op.js'
 import type { VertexDetails } from '../graph/vertex.js'
 import { type AddFlags, localSource, type PlannedSource, remoteSource } from './copy-sources.js'
-import { boolFlag, expand, expandFlag, findFlag, findFlags, flagWord } from './expand.js'
+import { boolFlag, expandFlag, findFlag, findFlags, flagWord } from './expand.js'
 import { parseOwner } from './lower-workdir.js'
 import { absolutePath } from './paths.js'
 import { InputList } from './plan-builder.js'
@@ -116,9 +115,9 @@ function* planSources(
 ): Generator<PlannedSource> {
   checkChecksum(step, instruction, add)
   for (const word of instruction.sources) {
-    const text = expand(step, word, lowering.scope(step), 'glob')
+    const text = lowering.expand(step, word)
     const place = placeIn(step, word.span)
-    const remote = remoteSource(unescapeWildcards(text), { add, place, plan: lowering.plan, details })
+    const remote = remoteSource(text, { add, place, plan: lowering.plan, details })
     if (remote === undefined)
       yield localSource(text, lowering, files(), { parents, unpack: add === undefined ? false : (add.unpack ?? true) })
     else yield remote

@@ -151,7 +151,7 @@ function textOf(chunks: readonly { readonly data: Uint8Array }[]): string {
 /** Names in a text that a Hub image of a small system may have. */
 export function baseNamesIn(text: string): string[] {
   const mirrors = String.raw`(?:(?:mirror\.gcr\.io|docker\.io|quay\.io)/(?:[a-z]+/)?|amd64/|library/)?`
-  const systems = String.raw`(?:busybox|alpine|debian|ubuntu|centos|fedora)`
+  const systems = `(?:busybox|alpine|debian|ubuntu|centos|fedora)`
   const pattern = new RegExp(String.raw`(?<![\w./-])${mirrors}${systems}(?::[\w][\w.-]*)?(?![\w/-])`, 'g')
   return [...new Set([...text.matchAll(pattern)].map(([name]) => name))]
 }

@@ -9,7 +9,7 @@ export function errorLine({ source, span }: BuildError): number | undefined {
 }
 
 /** What peers say where the code says it for us. */
-const peerSayings: Readonly<Partial<Record<BuildError['code'], readonly string[]>>> = {
+const peerSayings: Readonly<Record<string, readonly string[]>> = {
   COPY_SOURCE_NOT_FOUND: ['no such file or directory'],
 }
 
@@ -23,4 +23,17 @@ export function errorText(error: BuildError): string {
     return [message, buildkitText({ severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) }), hint ?? '']
   })
   return [...lines, ...sayings].join('\n')
+}
+
+/** All that the errors on stderr say, as `errorText`. */
+export function milleErrors(stderr: string): string {
+  const lines = stderr.split('\n')
+  const said = lines.flatMap((line, i) => {
+    const [, message, code] = /^(?:\S+:\d+:\d+: )?error: (.*) \[([A-Z_]+)\]$/.exec(line) ?? []
+    if (message === undefined || code === undefined) return []
+    const hint = /^\s+hint: (.*)$/.exec(lines.slice(i + 1).find((each) => /^\s+hint: |error: /.test(each)) ?? '')?.[1]
+    const diagnostic = { severity: 'error' as const, code, message, ...(hint === undefined ? {} : { hint }) }
+    return [message, buildkitText(diagnostic), hint ?? '', ...(peerSayings[code] ?? [])]
+  })
+  return said.join('\n')
 }
