@@ -70,6 +70,33 @@ users:x:100:
 nobody:x:65534:
 `
 
+/** Debian's busybox has no `adduser` and `addgroup`; these take what the cases give them: options and a name. */
+const addUser = `#!/bin/sh
+uid=
+home=
+while [ $# -gt 1 ]; do
+  case $1 in
+    -u) uid=$2; shift ;;
+    -h) home=$2; shift ;;
+    -g | -s | -G | -k) shift ;;
+  esac
+  shift
+done
+: "\${uid:=$((1000 + $(grep -c :/home/ /etc/passwd)))}" "\${home:=/home/$1}"
+echo "$1:x:$uid:$uid::$home:/bin/sh" >> /etc/passwd
+echo "$1:x:$uid:" >> /etc/group
+mkdir -p "$home"
+chown "$uid:$uid" "$home"
+`
+const addGroup = `#!/bin/sh
+gid=$((1000 + $(wc -l < /etc/group)))
+while [ $# -gt 1 ]; do
+  case $1 in -g) gid=$2; shift ;; esac
+  shift
+done
+echo "$1:x:$gid:" >> /etc/group
+`
+
 const baseDockerfile = `FROM localhost/base/busybox
 COPY <<"EOF" /etc/passwd
 ${passwd}EOF
@@ -78,6 +105,10 @@ ${group}EOF
 COPY <<"EOF" /etc/nsswitch.conf
 hosts: files dns
 EOF
+COPY --chmod=755 <<"EOF" /usr/sbin/adduser
+${addUser}EOF
+COPY --chmod=755 <<"EOF" /usr/sbin/addgroup
+${addGroup}EOF
 RUN mkdir -p /usr/bin /usr/sbin /usr/local/bin /lib /run /var/log && touch /usr/bin/script
 `
 

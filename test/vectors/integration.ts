@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { mille, milleOk, runProgram } from '../helpers/cli.js'
 import { withRegistry } from '../helpers/registry-server.js'
+import { within } from '../helpers/within.js'
 import { type BuildBench, baseNamesIn, openBench, whyNoBench } from './bench.js'
 import { withDifferences } from './differences.js'
 import { milleErrors } from './error-text.js'
@@ -14,6 +15,8 @@ import { type BuildRequest, buildArguments, NotOurs, readBuildctl, readOptions }
 import { type CaseResults, judgeChecks } from './integration-checks.js'
 import { openWorld, type World } from './integration-world.js'
 import { applyTweak } from './tweaks.js'
+
+const caseLimitMs = 120_000
 
 /** Opens the suite with its bases; the registry starts with the first case that needs one. */
 export async function openSuite(folder: string): Promise<Suite> {
@@ -29,7 +32,7 @@ export async function openSuite(folder: string): Promise<Suite> {
       await bench.close()
     },
     files: {
-      'cases.json': async (vector) => settle(vector.id, await judgeCase(vector, bench, registry.host)),
+      'cases.json': async (vector) => settle(vector.id, await within(caseLimitMs, judgeCase(vector, bench, registry.host))),
     },
   }
 }
@@ -194,15 +197,13 @@ class CaseRun {
     return claim(code === 0, `${words.join(' ')}: exit code ${code}\n${stderr}`)
   }
 
-  #shell(step: Readonly<Record<string, unknown>>): Outcome {
+  async #shell(step: Readonly<Record<string, unknown>>): Promise<Outcome> {
     const cwd = this.#world.resolve(textOf(step, 'dir'))
+    const env = { GIT_CONFIG_GLOBAL: '/dev/null', HOME: cwd }
     for (const command of Array.isArray(step.commands) ? step.commands : []) {
-      const { status, stderr } = spawnSync('sh', ['-c', this.#world.resolve(String(command))], {
-        cwd,
-        encoding: 'utf8',
-        env: { ...process.env, GIT_ALLOW_PROTOCOL: 'http:file', GIT_CONFIG_GLOBAL: '/dev/null', HOME: cwd },
-      })
-      if (status !== 0) return { status: 'failed', detail: `${String(command)}: exit code ${status}\n${stderr}` }
+      // Not synchronously: git fetches from the case's own server, which is in this process.
+      const { code, stderr } = await runProgram('sh', ['-c', this.#world.resolve(String(command))], { cwd, env, timeoutMs: 30_000 })
+      if (code !== 0) return { status: 'failed', detail: `${String(command)}: exit code ${code}\n${stderr}` }
     }
     return passed
   }
