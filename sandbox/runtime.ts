@@ -70,7 +70,7 @@ export async function chooseRuntime(choice: RuntimeChoice): Promise<Runtime> {
   }
   const installed = probes.filter((probe) => probe.path !== undefined)
   if (installed.length === 0) {
-    const names = probes.map((probe) => probe.name).join(', ')
+    const names = choice.wanted ?? probes.map((probe) => probe.name).join(', ')
     throw new SandboxError('SANDBOX_NO_RUNTIME', `no OCI runtime is installed (looked for ${names})`, {
       hint: 'install crun or runc from your distribution',
     })

@@ -4,7 +4,7 @@
  * Texts never hold credentials: a URL is printed as origin and path only, because its query may carry signed tokens.
  * Spec: distribution-spec, "Error Codes".
  */
-import { type ErrorCode, RegistryError, systemCode } from '../core/errors.js'
+import { BuildError, type ErrorCode, RegistryError, systemCode } from '../core/errors.js'
 
 /** An error that another try may cure. `retryAfterMs` is what the registry asked for. */
 export class TransientRegistryError extends RegistryError {
@@ -160,8 +160,9 @@ const unreachableCodes: Readonly<Record<string, string>> = {
  * refused connection is a restart, which waiting may cure. Otherwise it is a wrong name or a machine without network, and an
  * answer at once is worth more than a retry.
  */
-export function networkError(asked: Asked, cause: unknown, reached: boolean): RegistryError {
-  if (cause instanceof RegistryError) return cause
+export function networkError(asked: Asked, cause: unknown, reached: boolean): BuildError {
+  // Not the registry's doing: a damaged blob, say, that was to be sent.
+  if (cause instanceof BuildError) return cause
   const code = systemCode(cause) ?? ''
   const details = { method: asked.method, url: redactUrl(asked.url), cause }
   if (isTlsCode(code)) {

@@ -89,7 +89,7 @@ export async function checkPushAndPullBack(app: App): Promise<void> {
   await withRegistry(join(app.directory, 'registry'), async (host) => {
     const remote = `${host}/apps/${app.name}:test`
     const metadata = join(app.directory, 'metadata.json')
-    await buildApp(app, ['-t', remote, '--push', '--metadata-file', metadata])
+    await milleOk(app.root, ['build', '--progress=plain', '-t', remote, '--push', '--metadata-file', metadata, app.context])
     const said = JSON.parse(readFileSync(metadata, 'utf8')) as Record<string, string>
     const raw = await mustRun('skopeo', ['inspect', '--raw', '--tls-verify=false', `docker://${remote}`])
     const { createHash } = await import('node:crypto')
@@ -153,10 +153,10 @@ export async function checkEqualToBuildah(app: App, base: BaseName): Promise<voi
   const own = describeTree(await unpackWithUmoci(ownLayout, await onlyTag(ownLayout), join(app.directory, 'own')), ignore)
   const peer = describeTree(await unpackWithUmoci(peerLayout, 'peer', join(app.directory, 'peer')), ignore)
   assert.equal(compareTrees(peer, own), [])
-  const peerConfig = (await inspectConfig(`docker-archive:${peerArchive}`))['config'] as Record<string, unknown>
+  const peerConfig = (await inspectConfig(`docker-archive:${peerArchive}`)).config as Record<string, unknown>
   const ownArchive = join(app.directory, 'image.tar')
   if (!existsSync(ownArchive)) await buildApp(app, ['-o', `type=docker,dest=${ownArchive}`])
-  const ownConfig = (await inspectConfig(`docker-archive:${ownArchive}`))['config'] as Record<string, unknown>
+  const ownConfig = (await inspectConfig(`docker-archive:${ownArchive}`)).config as Record<string, unknown>
   for (const field of configFields) assert.equal(plain(ownConfig[field], field), plain(peerConfig[field], field), field)
 }
 

@@ -10,6 +10,7 @@ const wired: Readonly<Record<string, (folder: string) => Promise<{ readonly suit
   instructions: () => import('./instructions.js'),
   realworld: () => import('./realworld.js'),
   dag: () => import('./dag.js'),
+  lint: () => import('./lint.js'),
   dockerignore: () => import('./dockerignore.js'),
   conformance: async () => ({ suite: await (await import('./conformance.js')).openSuite() }),
   integration: async (folder) => ({ suite: await (await import('./integration.js')).openSuite(folder) }),
