@@ -17,7 +17,7 @@ const target = 'node20'
 const namedExports = {
   name: 'named exports of CommonJS packages',
   setup(plugin) {
-    plugin.onResolve({ filter: /^tar-stream$/ }, ({ path, kind }) =>
+    plugin.onResolve({ filter: /^(tar-stream|undici)$/ }, ({ path, kind }) =>
       kind === 'dynamic-import' ? { path, namespace: 'named' } : undefined,
     )
     plugin.onLoad({ filter: /.*/, namespace: 'named' }, ({ path }) => {
