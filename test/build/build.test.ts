@@ -56,6 +56,13 @@ buildTest('builds, and a second time runs nothing and makes the same image', asy
   assert.is(touched.imageId, first.imageId)
 })
 
+buildTest('runs on a stack in which a layer is twice', async (bench) => {
+  const copies = 'COPY f /d/f\nCOPY g /d/f\nCOPY f /d/f\n'
+  bench.write({ Dockerfile: `FROM ${busybox}\nCOPY no* /\nCOPY no* /\n${copies}RUN cat /d/f\n`, f: 'first', g: 'second' })
+  await bench.build()
+  assert.match(bench.output(), 'first')
+})
+
 buildTest('writes a config with a history that matches the layers', async (bench) => {
   bench.write({ Dockerfile: app, 'greeting.txt': 'hello' })
   const { imageId } = await bench.build()

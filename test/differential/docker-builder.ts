@@ -66,7 +66,9 @@ export async function openDocker(directory: string): Promise<Docker> {
       return { config: pickConfig(image.Config), tree: readLayers(image, join(directory, `docker-out-${count++}`)) }
     },
     async [Symbol.asyncDispose]() {
-      if (daemon !== undefined) await stopDaemon(daemon)
+      if (daemon === undefined) return
+      await stopDaemon(daemon)
+      unmountBelow(directory)
     },
   }
 }
@@ -87,6 +89,15 @@ async function stopDaemon(daemon: ChildProcess): Promise<void> {
   const ended = new Promise((resolve) => daemon.once('exit', resolve))
   daemon.kill('SIGTERM')
   await ended
+}
+
+/** The daemon's own mounts are still in our mount namespace when mille made one of its own. */
+function unmountBelow(directory: string): void {
+  const points = readFileSync('/proc/thread-self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((point) => point.startsWith(`${directory}/`))
+  for (const point of points.reverse()) unmount(point, { detach: true })
 }
 
 /** Asks until there is an answer, for at most 30 seconds. */

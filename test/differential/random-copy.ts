@@ -31,18 +31,28 @@ function fromStage(state: StageState): string {
   return assemble(['COPY', from, ...randomFlags(state)], [source, place], state)
 }
 
-function assemble(head: readonly string[], given: readonly string[], { random, abilities }: StageState): string {
+/** Adds a flag that only some destinations go with, and puts the words together in one of both forms. */
+function assemble(head: readonly string[], words: readonly string[], state: StageState): string {
+  const { random } = state
+  const { flags, place } = restrictedFlags(head, state)
+  const all = place === undefined ? words : [...words.slice(0, -1), place]
+  const json = all.some((word) => /\s/.test(word)) || random.chance(0.15)
+  return [...head, ...flags, json ? JSON.stringify(all).replaceAll('","', '", "') : all.join(' ')].join(' ')
+}
+
+/**
+ * BuildKit's --chmod also changes the directories that it makes on the way. Docker's --link falls back to a plain copy,
+ * that sees what is there. Both are then deliberate differences: docs/testing.md.
+ */
+function restrictedFlags(
+  head: readonly string[],
+  { random, abilities }: StageState,
+): { readonly flags: readonly string[]; readonly place?: string } {
   const kind = random.next()
-  // --chmod also changes the directories that BuildKit makes on the way, and its --link sees what is there: see docs/testing.md.
-  const words =
-    kind < 0.15
-      ? [...given.slice(0, -1), '/']
-      : kind < 0.25 && abilities.link
-        ? [...given.slice(0, -1), `/linked-${random.below(1e6)}/`]
-        : given
-  const flag = words === given ? [] : kind < 0.15 ? [`--chmod=${random.pick(['644', '0755', '0700', '4755'])}`] : ['--link']
-  const json = words.some((word) => /\s/.test(word)) || random.chance(0.15)
-  return [...head, ...flag, json ? JSON.stringify(words).replaceAll('","', '", "') : words.join(' ')].join(' ')
+  if (kind < 0.15) return { flags: [`--chmod=${random.pick(['644', '0755', '0700', '4755'])}`], place: '/' }
+  const named = head.some((word) => /^--chown=.*[a-z]/.test(word))
+  if (kind > 0.25 || named || !abilities.link) return { flags: [] }
+  return { flags: ['--link'], place: `/linked-${random.below(1e6)}/` }
 }
 
 function randomSource({ random, context }: StageState): string {
