@@ -56,7 +56,7 @@ export async function openDocker(directory: string): Promise<Docker> {
   let count = 0
   return {
     version,
-    abilities: { heredocs: modern, patterns: modern, link: modern },
+    abilities: { heredocs: modern, patterns: modern, link: modern, chmod: modern },
     async build(context, buildArgs) {
       const id = join(directory, `docker-id-${count++}`)
       const args = Object.entries(buildArgs).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`])

@@ -15,6 +15,8 @@ export interface Abilities {
   /** `${x#p}`, `${x%p}`, `${x/p/r}`. */
   readonly patterns: boolean
   readonly link: boolean
+  /** --chmod replaces the whole mode, the bits for setuid and the like too. */
+  readonly chmod: boolean
 }
 
 /** A stage that later ones can copy from. */
@@ -103,6 +105,6 @@ function randomRun(state: StageState): string {
     `chown 5:6 /etc/group; chmod 600 /etc/passwd || true`,
     `rm -rf /var && mkdir -p /var && touch /var/new`,
     `["sh", "-c", "echo $A > /tmp/exec"]`,
-    `ls -la /tmp | wc -l > /tmp/count; \\\n  # a comment\n  echo more >> /tmp/count`,
+    `ls /etc | wc -l > /tmp/count; \\\n  # a comment\n  echo more >> /tmp/count`,
   ])}`
 }

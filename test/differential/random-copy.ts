@@ -49,7 +49,7 @@ function restrictedFlags(
   { random, abilities }: StageState,
 ): { readonly flags: readonly string[]; readonly place?: string } {
   const kind = random.next()
-  if (kind < 0.15) return { flags: [`--chmod=${random.pick(['644', '0755', '0700', '4755'])}`], place: '/' }
+  if (kind < 0.15 && abilities.chmod) return { flags: [`--chmod=${random.pick(['644', '0755', '0700', '4755'])}`], place: '/' }
   const named = head.some((word) => /^--chown=.*[a-z]/.test(word))
   if (kind > 0.25 || named || !abilities.link) return { flags: [] }
   return { flags: ['--link'], place: `/linked-${random.below(1e6)}/` }
