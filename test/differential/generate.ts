@@ -105,6 +105,6 @@ function randomRun(state: StageState): string {
     `chown 5:6 /etc/group; chmod 600 /etc/passwd || true`,
     `rm -rf /var && mkdir -p /var && touch /var/new`,
     `["sh", "-c", "echo $A > /tmp/exec"]`,
-    `ls /etc | wc -l > /tmp/count; \\\n  # a comment\n  echo more >> /tmp/count`,
+    `ls /home | wc -l > /tmp/count; \\\n  # a comment\n  echo more >> /tmp/count`,
   ])}`
 }
