@@ -7,7 +7,7 @@
 import type { Context } from '../core/context.js'
 import { type Descriptor, layerCompression } from '../core/descriptor.js'
 import { type DiffID, type Digest, shortHex } from '../core/digest.js'
-import { StoreError } from '../core/errors.js'
+import { BuildError, StoreError } from '../core/errors.js'
 import type { AppliedLayer } from '../layer/apply.js'
 import type { ApplyLayerTask } from '../layer/tasks.js'
 import type { LayerFiles } from '../solver/ports.js'
@@ -37,10 +37,21 @@ export function createLayers(engine: Engine): EngineLayers {
   const unpackOne = async (diffId: DiffID, progressId: string, ctx: Context): Promise<void> => {
     const record = requireLayer(engine, diffId)
     if (record.snapshot !== undefined) return
-    const blob = record.blobs.find(({ digest }) => store.blobs.has(digest)) ?? record.blobs[0]
-    if (blob === undefined) throw missingLayer(diffId)
-    await bringBlob(record, blob, progressId, ctx)
-    await unpackBlob(engine, record, blob, progressId, ctx)
+    let last: unknown = missingLayer(diffId)
+    for (const { blob, sources } of candidatesOf(record, store)) {
+      // Of a blob that only somebody says is this layer nothing is kept unless it is.
+      const known = { ...record, sources, blobs: [blob] }
+      try {
+        await bringBlob(known, blob, progressId, ctx)
+        await unpackBlob(engine, known, blob, progressId, ctx)
+        return
+      } catch (error) {
+        ctx.signal.throwIfAborted()
+        if (!(error instanceof BuildError)) throw error
+        last = error
+      }
+    }
+    throw last
   }
   const unpack: EngineLayers['unpack'] = async (diffIds, progressId, ctx) => {
     const distinct = [...new Set(diffIds)]
@@ -59,6 +70,14 @@ export function createLayers(engine: Engine): EngineLayers {
     areHere: (diffIds) => diffIds.every((diffId) => store.layers.find(diffId)?.snapshot !== undefined),
     bringHere: (diffIds, vertex, ctx) => unpack(diffIds, vertex.id, ctx),
   }
+}
+
+/** Blobs to make a layer's files of: what was verified before, then what is only said; what is here before the rest. */
+function candidatesOf(record: LayerRecord, store: Engine['store']): { blob: Descriptor; sources: readonly string[] }[] {
+  const verified = record.blobs.map((blob) => ({ blob, sources: record.sources }))
+  const claimed = (record.claims ?? []).map(({ blob, source }) => ({ blob, sources: [source] }))
+  const isHere = ({ blob }: { blob: Descriptor }): boolean => store.blobs.has(blob.digest)
+  return [verified, claimed].flatMap((list) => [...list.filter(isHere), ...list.filter((item) => !isHere(item))])
 }
 
 /** Work by key, once while it runs. */
