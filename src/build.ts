@@ -43,7 +43,7 @@ export function build(options: BuildOptions): Promise<BuildResult> {
     const names = (options.tags ?? []).map(requireReference)
     const files = readBuildFiles(options)
     const layers = createLayers(engine)
-    const { plan, warnings } = await makePlan(files, options, engine)
+    const { plan, warnings } = await makePlan(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
       const { solution, image } = await makeImage(plan, files, options, engine, layers)
       const manifest = await exportAll(image, names, options, engine, layers)
@@ -61,7 +61,7 @@ interface Planned {
 }
 
 /** SourceFile → AST → stages → resolved stages → plan. */
-async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine): Promise<Planned> {
+async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<Planned> {
   const { settings, ctx } = engine
   const place = `${files.root}\n${files.source.name}`
   const { ast, diagnostics } = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
@@ -69,7 +69,11 @@ async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine
   const analysis = analyze(ast, planOptions(files, options, engine))
   const pull = options.pull ?? 'missing'
   const world = {
-    lookup: (name: string, platform = settings.hostPlatform) => findImage(name, platform, pull, engine, ctx),
+    async lookup(name: string, platform = settings.hostPlatform) {
+      const image = await findImage(name, platform, pull, engine, ctx)
+      layers.vouch(image)
+      return image
+    },
     parse: parseAnew,
   }
   const lowered = lower(await resolve(analysis, world, ctx))

@@ -62,6 +62,8 @@ function createRunners(
       pool,
       copyRunner: copy,
       findSecret: secretFinder(options.secrets ?? {}),
+      secretsInKey: new Set(Object.entries(options.secrets ?? {}).flatMap(([id, { inKey }]) => (inKey ? [id] : []))),
+      cacheDirectories: options.cacheMounts ?? {},
       openSandbox: engine.openSandbox,
       settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },
       now: settings.now,
