@@ -4,6 +4,7 @@ import { isAbsolute, resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
 import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
+import type { SshSource } from '../ops/ssh-agent.js'
 import type { FlagTable, FlagValues } from './args.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
 import { progressModes } from './listener.js'
@@ -66,6 +67,11 @@ export const buildFlags = {
     help: 'A secret for RUN --mount=type=secret: id=NAME[,src=PATH|,env=VARIABLE][,cache-key=true]',
   },
   'shm-size': { type: 'bytes', value: 'size', help: 'The size of /dev/shm in RUN steps' },
+  ssh: {
+    type: 'list',
+    value: 'id',
+    help: 'For RUN --mount=type=ssh: default for the agent in use, or id=SOCKET, id=KEYFILE[,KEYFILE]',
+  },
   tag: { type: 'list', short: 't', value: 'name[:tag]', help: 'A name for the image' },
   target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
 } as const satisfies FlagTable
@@ -84,7 +90,7 @@ export const unsupportedBuildFlags: readonly string[] = [
     'memory-swap',
     'policy',
   ],
-  ...['security-opt', 'squash', 'ssh', 'ulimit'],
+  ...['security-opt', 'squash', 'ulimit'],
 ]
 
 type Values = FlagValues<typeof buildFlags>
@@ -105,6 +111,7 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     network: readBuildNetwork(values.network),
     addHosts: values['add-host'].map(readHost),
     secrets: Object.fromEntries(values.secret.map((text) => readSecret(text, shell))),
+    ssh: Object.fromEntries(values.ssh.map((text) => readSsh(text, shell))),
     cacheMounts: Object.fromEntries(values['cache-mount'].map((text) => readCacheMount(text, shell))),
     proxyEnv: proxyEnv(shell.env),
     allow: readAllow(values.allow),
@@ -185,6 +192,27 @@ function readEpoch(text: string | undefined): number | undefined {
 }
 
 const secretKeys = { id: [], src: ['source'], env: [], type: [], 'cache-key': [] } as const
+
+function readSsh(text: string, shell: Shell): [string, SshSource] {
+  const at = text.indexOf('=')
+  const id = at < 0 ? text : text.slice(0, at)
+  const given = at < 0 ? [] : text.slice(at + 1).split(',')
+  if (id === '' || given.includes('')) throw new UsageError('USAGE_BAD_FLAG', `--ssh ${text} has not the form id or id=PATH`)
+  const socket = shell.env.SSH_AUTH_SOCK
+  if (given.length === 0 && !socket) {
+    throw new UsageError('USAGE_BAD_FLAG', `--ssh ${text}: SSH_AUTH_SOCK is not set`, {
+      hint: 'start an ssh-agent, or name a key',
+    })
+  }
+  const paths = (given.length === 0 ? [socket ?? ''] : given).map((path) => resolve(shell.cwd, path))
+  const isSocket = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isSocket() === true
+  const [first = '', ...more] = paths
+  if (isSocket(first) && more.length === 0) return [id, { agent: first }]
+  const missing = paths.find((path) => !existsSync(path))
+  if (missing !== undefined) throw new UsageError('USAGE_BAD_FLAG', `--ssh ${text}: there is no ${missing}`)
+  if (paths.some(isSocket)) throw new UsageError('USAGE_BAD_FLAG', `--ssh ${text}: a socket stands alone`)
+  return [id, { keys: paths }]
+}
 
 function readCacheMount(text: string, shell: Shell): [string, string] {
   const fields = readFields(text, '--cache-mount', { id: [], src: ['source'] })

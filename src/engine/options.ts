@@ -8,6 +8,7 @@ import type { Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import type { Digest } from '../core/digest.js'
 import { type Platform, platformOf } from '../core/platform.js'
+import type { SshSource } from '../ops/ssh-agent.js'
 
 /** What every operation needs: where the store is, who is asked for what, and who listens. */
 export interface EngineOptions {
@@ -129,6 +130,8 @@ export interface BuildOptions extends EngineOptions {
   /** More lines of /etc/hosts in RUN. */
   readonly addHosts?: readonly { readonly name: string; readonly address: string }[] | undefined
   readonly secrets?: Readonly<Record<string, SecretSource>> | undefined
+  /** By id: the socket of an agent, or files with keys that have no passphrase. */
+  readonly ssh?: Readonly<Record<string, SshSource>> | undefined
   /** Directories that stand in for the cache mounts with these ids. */
   readonly cacheMounts?: Readonly<Record<string, string>> | undefined
   /** `NAME=value` of proxies for RUN; outside keys and history. */

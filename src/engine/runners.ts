@@ -63,6 +63,8 @@ function createRunners(
       copyRunner: copy,
       findSecret: secretFinder(options.secrets ?? {}),
       secretsInKey: new Set(Object.entries(options.secrets ?? {}).flatMap(([id, { inKey }]) => (inKey ? [id] : []))),
+      ssh: options.ssh ?? {},
+      stateDirectory: settings.stateDirectory,
       cacheDirectories: options.cacheMounts ?? {},
       openSandbox: engine.openSandbox,
       settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },

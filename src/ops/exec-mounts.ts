@@ -2,7 +2,7 @@
 
 import type { SandboxMount } from '../../sandbox/plan.js'
 import type { Context } from '../core/context.js'
-import { SandboxError, SolveError } from '../core/errors.js'
+import { SolveError } from '../core/errors.js'
 import type { CopyOp, ExecMount, ExecOp, Vertex } from '../graph/op.js'
 import type { Scope } from '../io/scope.js'
 import { applyLayer } from '../layer/apply.js'
@@ -12,6 +12,7 @@ import type { OpRunner, VertexResult } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
 import { holdCache } from './cache-mounts.js'
 import { copyOfSource } from './exec-mounts-copy.js'
+import type { SshSource } from './ssh-agent.js'
 import { layerDirectories } from './stack.js'
 
 /** The value of a secret, or undefined when there is none of that name. */
@@ -21,6 +22,10 @@ export type FindSecret = (id: string) => Promise<Uint8Array | undefined>
 export interface MountPorts {
   readonly store: Store
   readonly findSecret: FindSecret
+  /** What answers for the ssh mounts with these ids. */
+  readonly ssh: Readonly<Record<string, SshSource>>
+  /** Where sockets are made. */
+  readonly stateDirectory: string
   /** Directories of this machine that stand in for the cache mounts with these ids (`--cache-mount`). */
   readonly cacheDirectories: Readonly<Record<string, string>>
   /** Makes layers of what is mounted from a context: filtered, and owned by root as for COPY. */
@@ -71,9 +76,12 @@ export async function prepareMounts(
         break
       }
       case 'ssh':
-        refuseSsh(mount)
+        mounts.push(...(await sshMount(mount, ports, scope)))
     }
   }
+  const agents = op.mounts.flatMap((mount) => (mount.kind === 'ssh' && ports.ssh[mount.id] !== undefined ? mount.target : []))
+  const hasOwn = op.env.some((variable) => variable.startsWith('SSH_AUTH_SOCK='))
+  if (agents[0] !== undefined && !hasOwn) env.push(`SSH_AUTH_SOCK=${agents[0]}`)
   return { mounts, env, secrets }
 }
 
@@ -168,11 +176,21 @@ async function secretMount(mount: Extract<ExecMount, { kind: 'secret' }>, ports:
   return { mounts, env, secrets: [content] }
 }
 
-function refuseSsh(mount: Extract<ExecMount, { kind: 'ssh' }>): void {
-  if (!mount.required) return
-  throw new SandboxError('SANDBOX_UNSUPPORTED', 'RUN --mount=type=ssh cannot be had yet', {
-    hint: 'give a key as a secret (RUN --mount=type=secret), or add required=false',
-  })
+async function sshMount(
+  mount: Extract<ExecMount, { kind: 'ssh' }>,
+  ports: MountPorts,
+  scope: Scope,
+): Promise<readonly SandboxMount[]> {
+  const source = Object.hasOwn(ports.ssh, mount.id) ? ports.ssh[mount.id] : undefined
+  if (source === undefined) {
+    if (!mount.required) return []
+    throw new SolveError('SOLVE_SECRET_MISSING', `no ssh agent or key "${mount.id}" was given`, {
+      hint: `build with --ssh ${mount.id}${mount.id === 'default' ? '' : '=SOCKET'} or --ssh ${mount.id}=KEYFILE`,
+    })
+  }
+  const { openSshSocket } = await import('./ssh-agent.js')
+  const socket = scope.use(await openSshSocket(source, ports.stateDirectory, mount))
+  return [{ kind: 'bind', hostPath: socket.path, target: mount.target, readonly: false }]
 }
 
 function inputOf(inputs: readonly VertexResult[], index: number): VertexResult {
