@@ -25,6 +25,12 @@ function versionOf(command: string): string | undefined {
   return result.status === 0 ? result.stdout.trim().split('\n')[0] : undefined
 }
 
+/** Docker's client builds with BuildKit by itself before version 23, and through its buildx plugin since. */
+function hasBuildKit(): boolean {
+  const major = Number(/version (\d+)/.exec(versionOf('docker --version') ?? '')?.[1] ?? 0)
+  return major < 23 || versionOf('docker buildx version') !== undefined
+}
+
 /** The tools that are installed here. `dockerHost` is set when a dockerd was started. */
 export function installedTools(mille: string, scratch: string, dockerHost: string | undefined): Tool[] {
   const stores = `--root ${scratch}/containers/root --runroot ${scratch}/containers/run`
@@ -62,13 +68,14 @@ export function installedTools(mille: string, scratch: string, dockerHost: strin
     })
   }
   if (dockerHost !== undefined) {
-    const d = `DOCKER_BUILDKIT=1 docker -H ${dockerHost}`
+    const buildKit = hasBuildKit()
+    const d = `DOCKER_BUILDKIT=${buildKit ? 1 : 0} docker -H ${dockerHost}`
     tools.push({
-      name: 'docker',
+      name: buildKit ? 'docker' : 'docker (classic builder)',
       version: versionOf(`docker -H ${dockerHost} version --format '{{.Server.Version}}'`) ?? 'none',
-      build: (context, tag, args) => `${d} build --progress=plain -t ${tag} ${args} ${context}`,
+      build: (context, tag, args) => `${d} build ${buildKit ? '--progress=plain ' : ''}-t ${tag} ${args} ${context}`,
       removeTag: (tag) => `${d} rmi -f ${tag}`,
-      reset: `${d} image prune -af && ${d} builder prune -af`,
+      reset: `${d} image prune -af${buildKit ? ` && ${d} builder prune -af` : ''}`,
       pull: (image) => `${d} pull -q ${image}`,
       run: (image) => `${d} run --rm ${image} true`,
       save: (tag, file) => `${d} save -o ${file} ${tag}`,

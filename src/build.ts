@@ -6,13 +6,16 @@
  */
 import { availableParallelism } from 'node:os'
 import { type CanonicalValue, canonicalJson } from './core/canonical.js'
+import type { Context } from './core/context.js'
 import type { Descriptor } from './core/descriptor.js'
 import type { Diagnostic } from './core/diagnostic.js'
 import { digestOf } from './core/digest.js'
 import { DockerfileError, StoreError } from './core/errors.js'
 import { familiarReference, formatReference, type Reference } from './core/reference.js'
+import { lintBuild } from './engine/checks.js'
 import { type BuildFiles, readBuildFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
+import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
 import { createLayers, type EngineLayers } from './engine/layers.js'
 import type { BuildOptions, BuildResult } from './engine/options.js'
@@ -22,7 +25,6 @@ import { createPorts } from './engine/runners.js'
 import { type AssembledImage, assembleImage } from './exporter/assemble.js'
 import { analyze } from './frontend/analyze.js'
 import { lower } from './frontend/lower.js'
-import { frontendOptions } from './frontend/options.js'
 import { resolve } from './frontend/resolve.js'
 import type { BuildPlan } from './graph/op.js'
 import { randomName } from './io/fs.js'
@@ -64,9 +66,10 @@ interface Planned {
 async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<Planned> {
   const { settings, ctx } = engine
   const place = `${files.root}\n${files.source.name}`
-  const { ast, diagnostics } = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
-  throwErrors(diagnostics)
-  const analysis = analyze(ast, planOptions(files, options, engine))
+  const parsed = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
+  const analysis = analyze(parsed.ast, planOptions(files, options, engine.settings))
+  if (hasErrors(parsed.diagnostics) || hasErrors(analysis.diagnostics)) emitWarnings(lintBuild(parsed, analysis), ctx)
+  throwErrors(parsed.diagnostics)
   const pull = options.pull ?? 'missing'
   const world = {
     async lookup(name: string, platform = settings.hostPlatform) {
@@ -76,26 +79,25 @@ async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine
     },
     parse: parseAnew,
   }
-  const lowered = lower(await resolve(analysis, world, ctx))
-  const warnings = [...diagnostics, ...lowered.diagnostics].filter(({ severity }) => severity === 'warning')
-  for (const diagnostic of warnings) ctx.emit({ type: 'warning', diagnostic })
-  return { plan: lowered.plan, warnings }
+  const resolved = await resolve(analysis, world, ctx)
+  const checked = lintBuild(parsed, analysis, resolved)
+  emitWarnings(checked, ctx)
+  throwErrors(checked)
+  const lowered = lower(resolved)
+  emitWarnings(lowered.diagnostics, ctx)
+  return { plan: lowered.plan, warnings: [...checked, ...lowered.diagnostics].filter(isWarning) }
 }
 
-function planOptions(files: BuildFiles, options: BuildOptions, { settings }: Engine): ReturnType<typeof frontendOptions> {
-  return frontendOptions(settings.hostPlatform, {
-    target: options.target,
-    buildArgs: options.buildArgs ?? {},
-    platforms: options.platform === undefined ? [] : [options.platform],
-    contexts: files.contexts,
-    ignore: files.ignore,
-    labels: options.labels ?? {},
-    noCache: options.noCache ?? false,
-    network: options.network ?? 'default',
-    allow: options.allow ?? [],
-    hostNames: (options.addHosts ?? []).map(({ name }) => name),
-    shmSizeBytes: options.shmSizeBytes,
-  })
+function isWarning({ severity }: Diagnostic): boolean {
+  return severity === 'warning'
+}
+
+function hasErrors(diagnostics: readonly Diagnostic[]): boolean {
+  return diagnostics.some(({ severity }) => severity === 'error')
+}
+
+function emitWarnings(diagnostics: readonly Diagnostic[], ctx: Context): void {
+  for (const diagnostic of diagnostics.filter(isWarning)) ctx.emit({ type: 'warning', diagnostic })
 }
 
 function throwErrors(diagnostics: readonly Diagnostic[]): void {

@@ -1,5 +1,6 @@
 /** The public API of the library. */
 export { build } from './build.js'
+export { type CheckResult, check, fixSource, format, lintFile, lintSource, outline, targets } from './check.js'
 export type { BuildEvent } from './core/context.js'
 export type { Diagnostic } from './core/diagnostic.js'
 export {

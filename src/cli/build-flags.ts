@@ -23,6 +23,13 @@ export const buildFlags = {
     value: 'id=…,src=path',
     help: 'A directory that stands in for the RUN --mount=type=cache with this id',
   },
+  call: {
+    type: 'string',
+    value: 'method',
+    help: 'Answer a question instead: check, outline, targets; with ,format=json',
+    defaultText: 'build',
+  },
+  check: { type: 'boolean', help: 'Check the Dockerfile and build nothing, as --call=check' },
   compress: { type: 'boolean', help: 'Accepted for docker: there is no daemon that a context is sent to' },
   file: { type: 'string', short: 'f', value: 'path', help: 'The Dockerfile; - for stdin', defaultText: '"PATH/Dockerfile"' },
   'force-rm': { type: 'boolean', help: 'Accepted for docker: nothing is ever left of a step' },
@@ -78,7 +85,7 @@ export const buildFlags = {
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'call', 'cgroup-parent', 'check', 'cpu-period', 'cpu-quota'],
+  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
   ...[
     'cpu-shares|c',
     'cpuset-cpus',

@@ -1,62 +1,10 @@
 /**
- * The start of the program: argv → verb → its module → exit code.
+ * The start of the program, kept so small that `mille --version` costs hardly more than Node.
  *
- * Whatever a verb does not need is not loaded: this file and its imports are what `mille --version` pays for. The
- * process ends with `process.exit`, so that an idle connection or thread never keeps it; on Linux everything written
+ * The process ends with `process.exit`, so that an idle connection or thread never keeps it; on Linux everything written
  * to stdout and stderr is out by then.
  */
-import { parseFlags } from './args.js'
-import type { AnyCommand } from './command.js'
-import { exitCodeOf, exitCodes } from './exit.js'
-import { globalFlags, readGlobals } from './globals.js'
-import { type Interrupts, isCancellation, listenForSignals, openShell, reportError } from './process.js'
-import type { GlobalOptions } from './shell.js'
-import { resolveVerb, verbs } from './verbs.js'
 import { version } from './version.js'
-
-/** Runs one command line and returns its exit code. Never throws. */
-export async function main(argv: readonly string[]): Promise<number> {
-  if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-v')) return printVersion()
-  const interrupts = listenForSignals()
-  let globals: GlobalOptions | undefined
-  let command: AnyCommand | undefined
-  try {
-    const line = parseFlags(argv, globalFlags, { command: 'mille', interspersed: false, unsupported: [], env: process.env })
-    if (line.values.version) return printVersion()
-    globals = readGlobals(line.values, process.env)
-    const words = line.positionals
-    if (line.values.help || words.length === 0 || words[0] === 'help') return await printHelp(words)
-    const found = resolveVerb(words)
-    if (found.kind !== 'verb') return await (await import('./overview.js')).notAVerb(found, process.stdout)
-    command = (await verbs[found.name]?.load())?.command
-    if (command === undefined) throw new Error(`the verb ${found.name} has no module`)
-    if (command.wantsHelp(found.rest)) return await printHelp([...found.name.split(' ')])
-    return await command.run(found.rest, openShell(globals, interrupts))
-  } catch (error) {
-    return fail(error, command, interrupts, (globals?.debug.size ?? 0) > 0)
-  }
-}
-
-function printVersion(): number {
-  process.stdout.write(`mille version ${version()}\n`)
-  return exitCodes.ok
-}
-
-async function printHelp(words: readonly string[]): Promise<number> {
-  const overview = await import('./overview.js')
-  return overview.printHelp(words[0] === 'help' ? words.slice(1) : words, globalFlags, process.stdout)
-}
-
-/** Prints the error, unless it is only what a signal made of the work, and chooses the exit code. */
-function fail(error: unknown, command: AnyCommand | undefined, interrupts: Interrupts, verbose: boolean): number {
-  const interrupted = interrupts.exitCode()
-  if (interrupted !== undefined && isCancellation(error)) {
-    if (interrupted !== exitCodes.brokenPipe) process.stderr.write('cancelled\n')
-    return interrupted
-  }
-  reportError(error, verbose)
-  return (command?.exitCodeOf ?? exitCodeOf)(error)
-}
 
 /** The launcher keeps this from Node, which would read the file at once; see bin/mille. */
 function restoreEnvironment(): void {
@@ -66,5 +14,14 @@ function restoreEnvironment(): void {
   delete process.env.MILLE_EXTRA_CA_CERTS
 }
 
-restoreEnvironment()
+async function main(argv: readonly string[]): Promise<number> {
+  if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-v')) {
+    process.stdout.write(`mille version ${version()}\n`)
+    return 0
+  }
+  restoreEnvironment()
+  const { runProgram } = await import('./program.js')
+  return runProgram(argv)
+}
+
 void main(process.argv.slice(2)).then((code) => process.exit(code))

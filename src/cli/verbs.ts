@@ -1,4 +1,4 @@
-/** The verbs of the command line, docker's longer spellings of them, and where each is found. Loading one is left to `main.ts`. */
+/** The verbs of the command line, docker's longer spellings of them, and where each is found. Loading one is left to `program.ts`. */
 import type { AnyCommand } from './command.js'
 
 /** A verb: what `mille --help` says of it, and its module. */
@@ -26,6 +26,8 @@ export const verbs: Readonly<Record<string, Verb>> = {
   prune: { summary: 'Remove what no image needs', load: () => import('./commands/prune.js') },
   doctor: { summary: 'Check what this machine can do', load: () => import('./commands/doctor.js') },
   version: { summary: 'Show versions', load: () => import('./commands/version.js') },
+  lint: { summary: 'Check Dockerfiles for mistakes and bad habits', load: () => import('./commands/lint.js') },
+  fmt: { summary: 'Print Dockerfiles in a canonical layout', load: () => import('./commands/fmt.js') },
   'debug ast': { summary: 'Show the syntax tree of a Dockerfile', load: () => import('./commands/debug-ast.js') },
   'debug graph': { summary: 'Show the build graph of a Dockerfile', load: () => import('./commands/debug-graph.js') },
 }

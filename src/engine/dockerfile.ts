@@ -90,7 +90,7 @@ function readDockerfileText(path: string): string | undefined {
 }
 
 /** `<Dockerfile>.dockerignore` stands in for `.dockerignore` (semantics.md 85). */
-function ignorePatterns(root: string, dockerfile: string | undefined): readonly string[] {
+export function ignorePatterns(root: string, dockerfile: string | undefined): readonly string[] {
   const own =
     dockerfile === undefined ? undefined : readTextIfExists(join(dirname(dockerfile), `${basename(dockerfile)}.dockerignore`))
   return readIgnoreFile(own ?? readTextIfExists(join(root, '.dockerignore')) ?? '')

@@ -9,11 +9,11 @@ import { didYouMean } from '../core/suggest.js'
 import { unusedBuildArgs } from './args.js'
 import { type FoundDependencies, findDependencies } from './dependencies.js'
 import { sourceDateEpoch } from './epoch.js'
-import { expandDetailed, findFlag, flagWord } from './expand.js'
+import { expand, findFlag, flagWord } from './expand.js'
 import { type GlobalScope, readGlobals } from './globals.js'
 import type { FrontendOptions } from './options.js'
 import { predefinedArgs } from './platform-args.js'
-import { collectProblems, errorAt, placeIn, problem, warningAt } from './problem.js'
+import { collectProblems, errorAt, placeIn, problem } from './problem.js'
 import { reachableStages } from './reachable.js'
 import { findSource } from './sources.js'
 import type { Analysis, FileSource, Stage, Step } from './stages.js'
@@ -25,7 +25,7 @@ export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
   const { globals: globalSteps, stages: groups } = groupByStage(ast, diagnostics)
   const predefined = predefinedArgs(options.buildPlatform, platform, options.target, options.buildArgs)
   const globals = readGlobals(globalSteps, predefined, options.buildArgs, ast.escape, diagnostics)
-  const stages = readStages(groups, { ast, options, platform, globals, diagnostics })
+  const stages = readStages(groups, { ast, options, platform, globals })
   const target = findTarget(stages, options.target, diagnostics)
   const reachable = target === undefined ? [] : reachableStages(stages, [target])
   for (const index of reachable) diagnostics.push(...(stages[index]?.problems ?? []))
@@ -92,7 +92,6 @@ interface StageScope {
   readonly options: FrontendOptions
   readonly platform: Platform
   readonly globals: GlobalScope
-  readonly diagnostics: Diagnostic[]
 }
 
 function readStages(groups: readonly StageGroup[], scope: StageScope): Stage[] {
@@ -103,7 +102,6 @@ function readStages(groups: readonly StageGroup[], scope: StageScope): Stage[] {
     const { stage, laterStages } = readStage(index, group, stageNames, stages, scope)
     stages.push(stage)
     later.push(laterStages)
-    warnOfName(group.from, stageNames.slice(0, index), scope)
   }
   return stages.map((stage) => nameCircles(stage, stages, later))
 }
@@ -137,12 +135,11 @@ function readStage(
   return { stage, laterStages: dependencies.laterStages }
 }
 
-function stagePlatform(step: Step, { globals, options, platform, ast, diagnostics }: StageScope): Platform {
+function stagePlatform(step: Step, { globals, options, platform, ast }: StageScope): Platform {
   const flag = findFlag(step.instruction, 'platform')
   if (flag === undefined) return platform
   const word = flagWord(step.source, flag)
-  const { value, unset } = expandDetailed(step, word, { env: globals.env, escape: ast.escape })
-  for (const name of unset) diagnostics.push(undefinedArg(step, name, word.span, globals))
+  const value = expand(step, word, { env: globals.env, escape: ast.escape })
   const parsed = value === '' ? undefined : parsePlatform(value, options.buildPlatform)
   if (parsed !== undefined) return parsed
   throw problem(
@@ -159,10 +156,9 @@ function stageBase(
   from: FromInstruction,
   stageNames: readonly (string | undefined)[],
   platform: Platform,
-  { globals, options, ast, diagnostics }: StageScope,
+  { globals, options, ast }: StageScope,
 ): { readonly base: FileSource; readonly baseName: string } {
-  const { value, unset } = expandDetailed(step, from.base, { env: globals.env, escape: ast.escape })
-  for (const name of unset) diagnostics.push(undefinedArg(step, name, from.base.span, globals))
+  const value = expand(step, from.base, { env: globals.env, escape: ast.escape })
   const place = placeIn(step, from.base.span)
   if (value.trim() === '') {
     const hint = 'give its variable a default with ARG before the first FROM, or a value with --build-arg'
@@ -174,30 +170,11 @@ function stageBase(
   throw problem(place, 'DOCKERFILE_BAD_BASE', `"${value}" cannot be a base: ${found.message}`)
 }
 
-function undefinedArg(step: Step, name: string, span: { start: number; end: number }, globals: GlobalScope): Diagnostic {
-  const hint = didYouMean(name, globals.values.keys()) ?? `declare it with "ARG ${name}" before the first FROM`
-  return warningAt(placeIn(step, span), 'UndefinedArgInFrom', `FROM argument '${name}' is not declared`, hint)
-}
-
 /** The ONBUILD triggers that a stage leaves to the stages built on it. */
 function triggersOf(parent: Stage): Step[] {
   return parent.steps.flatMap((step) =>
     step.instruction.kind === 'onbuild' ? [{ ...step, instruction: step.instruction.trigger }] : [],
   )
-}
-
-function warnOfName(from: FromInstruction, earlier: readonly (string | undefined)[], { ast, diagnostics }: StageScope): void {
-  if (from.name === undefined) return
-  const place = { source: ast.source, span: from.name.span }
-  const name = from.name.text.toLowerCase()
-  if (earlier.includes(name)) {
-    const message = `Duplicate stage name '${from.name.text}', stage names should be unique`
-    diagnostics.push(warningAt(place, 'DuplicateStageName', message))
-  }
-  if (name === 'scratch' || name === 'context') {
-    const message = `Stage name should not use the same name as reserved stage: '${from.name.text}'`
-    diagnostics.push(warningAt(place, 'ReservedStageName', message))
-  }
 }
 
 /** A stage that uses a later one which needs this one is part of a circle: moving stages would not help, so say so. */

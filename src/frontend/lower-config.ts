@@ -16,11 +16,11 @@ import type {
 import { didYouMean } from '../core/suggest.js'
 import { addEnv } from './env.js'
 import { expandSplit } from './expand.js'
-import { hasHostPart, parsePorts } from './expose.js'
+import { parsePorts } from './expose.js'
 import { goList, goQuoteList } from './go-text.js'
 import { healthConfig } from './healthcheck.js'
 import { healthcheckText } from './history.js'
-import { placeIn, problem, warningAt } from './problem.js'
+import { placeIn, problem } from './problem.js'
 import type { StageLowering } from './stage-lowering.js'
 import type { Step } from './stages.js'
 import { isSignal, signalNames } from './stop-signal.js'
@@ -189,10 +189,6 @@ function lowerExpose(lowering: StageLowering, step: Step, words: readonly Word[]
     const place = placeIn(step, word.span)
     if ('problem' in ports)
       throw problem(place, 'DOCKERFILE_BAD_ARGUMENT', ports.problem, 'write a port like 80, 53/udp or 8000-8005')
-    for (const spec of specs.filter(hasHostPart)) {
-      const message = `EXPOSE instruction should not define an IP address or host-port mapping, found '${spec}'`
-      lowering.diagnostics.push(warningAt(place, 'ExposeInvalidFormat', message))
-    }
     exposed.push(...ports)
   }
   lowering.state.config.ExposedPorts = { ...lowering.state.config.ExposedPorts, ...emptyRecords(exposed) }

@@ -9,10 +9,10 @@ import type { Diagnostic } from '../core/diagnostic.js'
 import type { DiffID, Digest } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
-import { formatPlatform, type Platform, platformMatches } from '../core/platform.js'
+import { formatPlatform, type Platform } from '../core/platform.js'
 import type { SourceFile, Span } from '../core/span.js'
 import { findDependencies } from './dependencies.js'
-import { errorAt, type Place, placeIn, problem, throwErrors, warningAt } from './problem.js'
+import { errorAt, type Place, placeIn, problem, throwErrors } from './problem.js'
 import { reachableStages } from './reachable.js'
 import type { Analysis, Stage, Step } from './stages.js'
 
@@ -123,7 +123,6 @@ class Resolution {
     if (stage.base.kind !== 'image') return stage
     const place = { source: this.#analysis.source, span: stage.baseSpan }
     const image = await this.#image(stage.base.reference, stage.platform, place)
-    this.#checkPlatform(image, stage, place)
     const triggers = await this.#triggers(image.config.config?.OnBuild ?? [], stage)
     if (triggers.length === 0) return stage
     const analysis = this.#analysis
@@ -138,14 +137,6 @@ class Resolution {
       steps: [...triggers, ...stage.steps],
       dependencies: [...found.dependencies, ...stage.dependencies],
     }
-  }
-
-  #checkPlatform(image: ResolvedImage, stage: Stage, place: Place): void {
-    const { os, architecture, variant } = image.config
-    const actual: Platform = variant === undefined ? { os, architecture } : { os, architecture, variant }
-    if (platformMatches(actual, stage.platform)) return
-    const message = `Base image ${stage.baseName} was pulled with platform "${formatPlatform(actual)}", expected "${formatPlatform(stage.platform)}" for current build`
-    this.diagnostics.push(warningAt(place, 'InvalidBaseImagePlatform', message))
   }
 
   async #triggers(texts: readonly string[], stage: Stage): Promise<Step[]> {

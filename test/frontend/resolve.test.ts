@@ -81,13 +81,4 @@ test('nothing is looked up while the analysis has errors', async () => {
   assert.equal(lookups, [])
 })
 
-test('a base for another platform is a warning', async () => {
-  const images = { a: { architecture: 'arm64' } }
-  const { diagnostics } = await planText('FROM a\nRUN true\n', { images })
-  assert.equal(
-    diagnostics.map(({ code }) => code),
-    ['InvalidBaseImagePlatform'],
-  )
-})
-
 test.run()

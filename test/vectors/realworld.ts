@@ -1,12 +1,14 @@
-/** Suite `realworld`: real Dockerfiles, see the README.md beside the cases. The lint part is not wired yet. */
+/** Suite `realworld`: real Dockerfiles, see the README.md beside the cases. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { lex } from '../../grammar/lexer.js'
 import { parse } from '../../grammar/parse.js'
+import { lintText } from '../helpers/lint.js'
 import { buildkitText, hasStray, isSyntaxError, lineRanges, stagesOf } from './buildkit.js'
 import { dumpLines } from './dump.js'
 import { claim, type Judge, type Outcome, recordOf, type Suite, same, skip, textOf } from './frame.js'
 import { stageDescription } from './instructions.js'
+import { warningsOf } from './lint.js'
 
 const judgeFile: Judge = (vector, folder) => {
   const expected = recordOf(vector.expect)
@@ -45,7 +47,15 @@ const judgeFile: Judge = (vector, folder) => {
     outcomes.push(same(metaArgs.length, expected.metaArgs, 'the number of global ARGs'))
   if (Array.isArray(expected.stages) && expected.instructionsOk !== false)
     outcomes.push(same(stages.map(stageOf), expected.stages, 'the list of stages'))
-  return [...outcomes, skip('the lint part is not wired yet')]
+  return [...outcomes, ...judgeLint(source.text, recordOf(expected.lint))]
+}
+
+function judgeLint(text: string, expected: Readonly<Record<string, unknown>>): Outcome[] {
+  const { findings } = lintText(text)
+  const found = warningsOf(findings).map(({ ruleName, detail, line }) => `${line} ${ruleName}: ${detail}`)
+  const wanted = Array.isArray(expected.warnings) ? expected.warnings.map(recordOf) : []
+  const lines = wanted.map(({ ruleName, detail, line }) => `${line} ${ruleName}: ${detail}`)
+  return [same(found.sort(), lines.sort(), 'the list of lint warnings')]
 }
 
 function trimmed(value: unknown): unknown {

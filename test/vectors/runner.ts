@@ -10,6 +10,7 @@ const wired: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> 
   instructions: () => import('./instructions.js'),
   realworld: () => import('./realworld.js'),
   dag: () => import('./dag.js'),
+  lint: () => import('./lint.js'),
   dockerignore: () => import('./dockerignore.js'),
 }
 

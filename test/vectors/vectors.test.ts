@@ -6,13 +6,14 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { passed, runSuite, type Suite, skip, type Tally } from './frame.js'
 import { suite as instructions } from './instructions.js'
+import { suite as lint } from './lint.js'
 import { suite as parser } from './parser.js'
 import { suite as realworld } from './realworld.js'
 import { formatTally, runVectors } from './runner.js'
 import { suite as shell } from './shell.js'
 
 const root = process.env.MILLE_VECTORS ?? join(import.meta.dirname, '../../../../shared/vectors')
-const suites: Readonly<Record<string, Suite>> = { parser, shell, instructions, realworld }
+const suites: Readonly<Record<string, Suite>> = { parser, shell, instructions, realworld, lint }
 
 for (const [name, suite] of Object.entries(suites)) {
   test(`the conformance cases of ${name} pass`, async () => {

@@ -5,11 +5,13 @@ import type { BuildOptions, BuildResult } from '../../engine/options.js'
 import { writeFileAtomic } from '../../io/fs.js'
 import { Scope } from '../../io/scope.js'
 import type { FlagValues } from '../args.js'
+import { readBuildCall, runBuildCall } from '../build-call.js'
 import { buildFlags, readBuildContexts, readBuildFlags, readContextPath, unsupportedBuildFlags } from '../build-flags.js'
 import { defineCommand } from '../command.js'
 import { engineOptions } from '../engine-options.js'
 import { openListener } from '../listener.js'
 import type { Shell } from '../shell.js'
+import { withWarningsAtEnd } from '../warnings.js'
 
 type Values = FlagValues<typeof buildFlags>
 
@@ -23,12 +25,14 @@ export const command = defineCommand({
   unsupported: unsupportedBuildFlags,
   arguments: [1, 1],
   async run({ values, positionals }, shell) {
+    const call = readBuildCall(values.call, values.check)
     const flags = readBuildFlags(values, shell)
     await using scope = new Scope()
     const files = await readContext(values, positionals[0] ?? '', scope, shell)
+    if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
     const { build } = await import('../../build.js')
     const mode = values.quiet ? 'quiet' : values.progress
-    const listener = await openListener(mode, 'Building', shell)
+    const listener = withWarningsAtEnd(await openListener(mode, 'Building', shell), mode, shell)
     let result: BuildResult
     try {
       result = await build({ ...engineOptions(shell, listener.handle), ...flags, ...files })
