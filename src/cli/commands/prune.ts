@@ -19,7 +19,7 @@ export const command = defineCommand({
     filter: {
       type: 'list',
       value: 'filter',
-      help: 'until=time: only what was not used for a time (24h, 90m, 7d) or since a date; type=exec.cachemount: only caches of RUN',
+      help: 'Only what was not used since (until=24h, until=DATE), or only caches of RUN (type=exec.cachemount)',
     },
     force: { type: 'boolean', short: 'f', help: 'Accepted for docker: mille does not ask' },
     'max-used-space': {
