@@ -202,7 +202,11 @@ class CaseRun {
     const env = { GIT_CONFIG_GLOBAL: '/dev/null', HOME: cwd }
     for (const command of Array.isArray(step.commands) ? step.commands : []) {
       // Not synchronously: git fetches from the case's own server, which is in this process.
-      const { code, stderr } = await runProgram('sh', ['-c', this.#world.resolve(String(command))], { cwd, env, timeoutMs: 30_000 })
+      const { code, stderr } = await runProgram('sh', ['-c', this.#world.resolve(String(command))], {
+        cwd,
+        env,
+        timeoutMs: 30_000,
+      })
       if (code !== 0) return { status: 'failed', detail: `${String(command)}: exit code ${code}\n${stderr}` }
     }
     return passed

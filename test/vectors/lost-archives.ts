@@ -48,6 +48,8 @@ function splitAmong(vector: VectorCase, archive: string, found: ReadonlyMap<stri
 /** Destinations of ADD below the root, without the leading `/`. */
 function destinationsOf(vector: VectorCase): readonly string[] {
   const text = JSON.stringify(vector.contexts)
-  const found = [...text.matchAll(/ADD (?:--\S+ )*\S+ \/([\w./-]+)(?=\\n|\\t|")/g)].map(([, path = '']) => path.replace(/\/?$/, '/'))
+  const found = [...text.matchAll(/ADD (?:--\S+ )*\S+ \/([\w./-]+)(?=\\n|\\t|")/g)].map(([, path = '']) =>
+    path.replace(/\/?$/, '/'),
+  )
   return [...new Set(found)]
 }
