@@ -42,12 +42,16 @@ export interface SelectedEntry {
   readonly isParent: boolean
 }
 
-/** Finds what `source` names. A literal name that is missing is an error, a wildcard without a match is not. */
+/**
+ * Finds what `source` names. A literal name that is missing is an error, also before a wildcard; a wildcard without a match
+ * is not.
+ */
 export function selectRoots(view: FileView, source: SelectionSource): SelectedRoot[] {
   const parts = source.path.split('/').filter((part) => part !== '' && part !== '.')
   const first = source.wildcard ? parts.findIndex(hasWildcard) : -1
   if (first < 0) return [rootAt(view, parts.join('/'))]
   const base = follow(view, parts.slice(0, first).join('/'))
+  if (base.entry === undefined) throw missingSource(view, parts.slice(0, first).join('/'))
   if (base.entry?.type !== 'directory') return []
   const roots = matchParts(view, base.path, parts.slice(first)).map((path) => rootAt(view, path.slice(1)))
   // Below a pivot there is something only where it is a directory.
