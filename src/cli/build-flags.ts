@@ -295,7 +295,7 @@ export function readBuildContexts(texts: readonly string[], cwd: string): Record
   )
 }
 
-/** The directory of a context argument. @throws UsageError for contexts that are not supported */
+/** The directory of a context argument, as the user wrote it: messages show it so. @throws UsageError for contexts that are not supported */
 export function readContextPath(text: string, cwd: string): string {
   const isRemote = /^(https?|git|ssh):\/\/|^git@|\.git(#.*)?$/.test(text) && !existsSync(resolve(cwd, text))
   if (isRemote || (/^github\.com\//.test(text) && !existsSync(resolve(cwd, text)))) {
@@ -303,5 +303,5 @@ export function readContextPath(text: string, cwd: string): string {
       hint: 'clone or download it first',
     })
   }
-  return resolve(cwd, text)
+  return text
 }
