@@ -82,7 +82,8 @@ async function runCommand(
 }
 
 function findUser(spec: string, view: FileView): SandboxUser {
-  if (spec === '' || spec === '0:0') return { uid: 0, gid: 0, additionalGids: [] }
+  // Nobody named is root with all of root's groups; a group that is named leaves the others out.
+  if (spec === '0:0') return { uid: 0, gid: 0, additionalGids: [] }
   const passwd = parsePasswd(readTextInView(view, '/etc/passwd') ?? '')
   const user = resolveUser(spec, passwd, parseGroup(readTextInView(view, '/etc/group') ?? ''))
   if (isResolvedUser(user)) return user

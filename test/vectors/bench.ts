@@ -142,7 +142,13 @@ async function importBases(
     reference: 'localhost/base/busybox',
     config: { Env: env, Cmd: ['sh'] },
   })
-  const { imageId } = await build({ ...options, context, dockerfile: { name: 'base', text: baseDockerfile } })
+  const tar = join(context, 'rootfs.tar')
+  const outputs = [{ type: 'tar' as const, dest: tar }]
+  await build({ ...options, context, dockerfile: { name: 'base', text: baseDockerfile }, outputs })
+  // One layer and two entries of history, as the images have that it stands in for.
+  await importImage({ ...options, source: tar, reference: 'localhost/base/system', config: { Env: env } })
+  const text = 'FROM localhost/base/system\nCMD ["sh"]\n'
+  const { imageId } = await build({ ...options, context, dockerfile: { name: 'base', text } })
   await using store = await openStore(options.root)
   for (const name of names) {
     const reference = parseReference(name)

@@ -33,7 +33,20 @@ export function milleErrors(stderr: string): string {
     if (message === undefined || code === undefined) return []
     const hint = /^\s+hint: (.*)$/.exec(lines.slice(i + 1).find((each) => /^\s+hint: |error: /.test(each)) ?? '')?.[1]
     const diagnostic = { severity: 'error' as const, code, message, ...(hint === undefined ? {} : { hint }) }
-    return [message, buildkitText(diagnostic), hint ?? '', ...(peerSayings[code] ?? [])]
+    return [message, buildkitText(diagnostic), hint ?? '', ...(peerSayings[code] ?? []), ...rewordings(message)]
   })
   return said.join('\n')
+}
+
+/** What BuildKit's solver says, where `buildkitText` knows only its parser. */
+const solverTexts: readonly (readonly [RegExp, string])[] = [
+  [/^"\/?([^"]*)" (?:does not exist|is excluded) .*$/s, '"/$1": not found'],
+  [/^secret "([^"]*)" was not given$/, 'secret $1: not found'],
+  [/^unknown mount option "(.*)"$/s, "unexpected key '$1'"],
+  [/^unknown mount type "(.*)"$/s, 'unsupported mount type "$1"'],
+  [/^"\$.*" in ".*" is no global argument$/s, "'from' doesn't support variable expansion, define alias stage instead"],
+]
+
+function rewordings(message: string): readonly string[] {
+  return solverTexts.flatMap(([pattern, text]) => (pattern.test(message) ? [message.replace(pattern, text)] : []))
 }

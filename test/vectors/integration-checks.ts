@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { openStore } from '../../src/store/store.js'
 import type { BuildBench } from './bench.js'
-import { claim, type Outcome, passed, recordOf, same, textOf, type VectorCase } from './frame.js'
+import { claim, type Outcome, passed, recordOf, same, textOf } from './frame.js'
 import type { BuildRequest } from './integration-build.js'
 import type { World } from './integration-world.js'
 import { readTar, type TarEntry } from './tars.js'
@@ -25,9 +25,14 @@ interface Scope {
 type Check = Readonly<Record<string, unknown>>
 
 /** The first check that does not hold. */
-export async function judgeChecks(vector: VectorCase, world: World, bench: BuildBench, results: CaseResults): Promise<Outcome> {
+export async function judgeChecks(
+  checks: readonly Check[],
+  world: World,
+  bench: BuildBench,
+  results: CaseResults,
+): Promise<Outcome> {
   const scope = { world, bench, results }
-  for (const check of (Array.isArray(vector.checks) ? vector.checks : []).map(recordOf)) {
+  for (const check of checks) {
     const type = textOf(check, 'type')
     const judge = judges[type]
     if (judge === undefined) throw new Error(`the check ${type} is not known to the runner`)

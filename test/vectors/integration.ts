@@ -66,7 +66,7 @@ function lazyRegistry(directory: string): LazyRegistry {
 
 async function judgeCase(vector: VectorCase, shared: BuildBench, registry: () => Promise<string>): Promise<Outcome> {
   const steps = (Array.isArray(vector.steps) ? vector.steps : []).map(recordOf)
-  const why = whySkipped(steps)
+  const why = whySkipped(vector, steps)
   if (why !== undefined) return skip(why)
   const prunes = steps.some(({ op }) => op === 'prune')
   const bench = prunes ? await shared.separate() : shared
@@ -76,8 +76,18 @@ async function judgeCase(vector: VectorCase, shared: BuildBench, registry: () =>
     for (const step of steps) {
       const outcome = await run.step(step)
       if (outcome.status !== 'passed') return outcome
+      // A later build may write to the same place.
+      const id = step.op === 'command' ? `cmd${String(step.id)}` : String(step.id)
+      const own = checksOf(vector).filter(({ build }) => build !== undefined && String(build) === id)
+      const checked = await judgeChecks(own, world, bench, run.results)
+      if (checked.status !== 'passed') return checked
     }
-    return await judgeChecks(vector, world, bench, run.results)
+    return await judgeChecks(
+      checksOf(vector).filter(({ build }) => build === undefined),
+      world,
+      bench,
+      run.results,
+    )
   } catch (error) {
     if (error instanceof NotOurs) return skip(error.message)
     throw error
@@ -86,11 +96,18 @@ async function judgeCase(vector: VectorCase, shared: BuildBench, registry: () =>
   }
 }
 
-function whySkipped(steps: readonly Readonly<Record<string, unknown>>[]): string | undefined {
+function checksOf(vector: VectorCase): readonly Readonly<Record<string, unknown>>[] {
+  return (Array.isArray(vector.checks) ? vector.checks : []).map(recordOf)
+}
+
+function whySkipped({ id, contexts }: VectorCase, steps: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const text = JSON.stringify(steps)
   if (/windows|nanoserver/i.test(text)) return 'needs Windows'
   if (text.includes('sb.CDISpecDir')) return "needs the device directory of BuildKit's test daemon"
   if (text.includes('attest:')) return 'asks for provenance or an SBOM, which are not made yet'
+  if (id === 'testExportedHistoryFlattenArgs') return 'the case lost the filter of the list that it looks at'
+  if (JSON.stringify(contexts).includes('"path":"Dockerfile","content":""') && /Git/.test(id))
+    return 'the case lost the text of its Dockerfiles'
   if (/"(?:Definition|FrontendInputs|frontendInputs)"|"ref": ?"@id"|"ref":"@id"/.test(text))
     return "needs BuildKit's own protocol"
   const subrequest = steps.some(({ op }) => op === 'gatewaySolve')
@@ -173,7 +190,7 @@ class CaseRun {
     const env = { ...this.#env, ...Object.fromEntries(secrets) }
     const cwd = this.#world.directory
     const { code, stdout, stderr } = await mille(this.#bench.options.root, args, { cwd, env, timeoutMs: 120_000 })
-    this.results.builds.set(id, { request, stderr, ...(code === 0 ? { imageId: readText(iidfile) } : {}) })
+    this.results.builds.set(id, { request, stderr, ...(existsSync(iidfile) ? { imageId: readText(iidfile) } : {}) })
     if (more.length > 0) this.results.answers.set(id, stdout)
     return judgeEnd(expect, code, stderr)
   }
