@@ -87,7 +87,7 @@ for (const file of bundled.outputFiles.toSorted((a, b) => (a.path < b.path ? -1 
   })
   mkdirSync(dirname(file.path), { recursive: true })
   const name = basename(file.path)
-  const text = requireOwnParts(code)
+  const text = asciiOnly(requireOwnParts(code))
   if (warm.has(name)) {
     warmTexts.push(`${JSON.stringify(name)}(module,exports,require,__filename){${text}}`)
     writeFileSync(file.path, `module.exports=require("./warm.js").requirePart("./${name}")\n`)
@@ -107,6 +107,11 @@ function requireOwnParts(code) {
   )
 }
 
+/** esbuild leaves other characters in regular expressions; the warm parts are read byte by byte. */
+function asciiOnly(code) {
+  return code.replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
 /** main.js need not go by way of the file that stands for a warm part. */
 function requireWarmParts(code) {
   return code.replace(/\brequire\("\.\/(part-\w+\.js)"\)/g, (whole, name) =>
@@ -124,7 +129,8 @@ function warmParts(outputs) {
     const inputs = Object.keys(byName.get(name).inputs)
     if (inputs.some((path) => path.includes('node_modules/') && !warmPackages.includes(packageOf(path)))) return
     into.add(name)
-    for (const { path, kind } of byName.get(name).imports) if (kind === 'import-statement' && byName.has(basename(path))) visit(basename(path), into)
+    for (const { path, kind } of byName.get(name).imports)
+      if (kind === 'import-statement' && byName.has(basename(path))) visit(basename(path), into)
   }
   visit('main.js', cold)
   for (const entry of warmEntries) {
@@ -145,11 +151,23 @@ function saveCodeCache() {
   const context = join(place, 'context')
   mkdirSync(join(context, 'src'), { recursive: true })
   for (let i = 0; i < 50; i++) writeFileSync(join(context, `src/file${i}`), `${i}\n`)
-  const lines = ['ARG A=1', 'FROM scratch AS one', 'COPY src /src', 'FROM scratch', 'ENV B=$A', 'LABEL c=d', 'COPY --from=one /src /src']
-  writeFileSync(join(context, 'Dockerfile'), `${[...lines, 'COPY src/file1 src/file2 /', 'EXPOSE 80', 'CMD ["/a"]'].join('\n')}\n`)
+  const lines = [
+    'ARG A=1',
+    'FROM scratch AS one',
+    'COPY src /src',
+    'FROM scratch',
+    'ENV B=$A',
+    'LABEL c=d',
+    'COPY --from=one /src /src',
+  ]
+  writeFileSync(
+    join(context, 'Dockerfile'),
+    `${[...lines, 'COPY src/file1 src/file2 /', 'EXPOSE 80', 'CMD ["/a"]'].join('\n')}\n`,
+  )
   const { NODE_OPTIONS: _options, NODE_EXTRA_CA_CERTS: _certificates, ...inherited } = process.env
   const env = { ...inherited, MILLE_ROOT: join(place, 'store') }
-  const run = (program) => spawnSync(process.execPath, [program, 'build', '-t', 'warm', context], { env, stdio: 'pipe', encoding: 'utf8' })
+  const run = (program) =>
+    spawnSync(process.execPath, [program, 'build', '-t', 'warm', context], { env, stdio: 'pipe', encoding: 'utf8' })
   try {
     const results = [run(join(out, 'main.js')), run(join(root, '.ci/code-cache.cjs'))]
     const failed = results.find(({ status }) => status !== 0)
