@@ -57,7 +57,7 @@ function namespaceOf(pid: string): string | undefined {
 export function mountOverlay(parts: OverlayParts, target: string): void {
   const directories = new DirectoryNames()
   try {
-    const lowers = directories.namesOf(parts.lowers).reverse()
+    const lowers = directories.namesOf(topmostOnly(parts.lowers)).reverse()
     const options = [`lowerdir=${lowers.join(':')}`, 'redirect_dir=off', 'metacopy=off', 'index=off', 'xino=off']
     if (parts.upper === undefined || parts.work === undefined) {
       mount('overlay', target, 'overlay', mountFlags.readonly, options.join(','))
@@ -70,6 +70,14 @@ export function mountOverlay(parts: OverlayParts, target: string): void {
   } finally {
     directories.close()
   }
+}
+
+/**
+ * A directory that is in the stack twice counts where it is topmost: what it says there hides all that it says below. The
+ * kernel refuses it twice (ELOOP).
+ */
+function topmostOnly(lowers: readonly string[]): string[] {
+  return lowers.filter((lower, index) => lowers.lastIndexOf(lower) === index)
 }
 
 function mountPreferring(extra: string, target: string, options: readonly string[]): void {

@@ -45,7 +45,7 @@ export function build(options: BuildOptions): Promise<BuildResult> {
     const names = (options.tags ?? []).map(requireReference)
     const files = readBuildFiles(options)
     const layers = createLayers(engine)
-    const { plan, warnings } = await makePlan(files, options, engine)
+    const { plan, warnings } = await makePlan(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
       const { solution, image } = await makeImage(plan, files, options, engine, layers)
       const manifest = await exportAll(image, names, options, engine, layers)
@@ -63,7 +63,7 @@ interface Planned {
 }
 
 /** SourceFile → AST → stages → resolved stages → plan. */
-async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine): Promise<Planned> {
+async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<Planned> {
   const { settings, ctx } = engine
   const place = `${files.root}\n${files.source.name}`
   const parsed = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
@@ -72,7 +72,11 @@ async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine
   throwErrors(parsed.diagnostics)
   const pull = options.pull ?? 'missing'
   const world = {
-    lookup: (name: string, platform = settings.hostPlatform) => findImage(name, platform, pull, engine, ctx),
+    async lookup(name: string, platform = settings.hostPlatform) {
+      const image = await findImage(name, platform, pull, engine, ctx)
+      layers.vouch(image)
+      return image
+    },
     parse: parseAnew,
   }
   const resolved = await resolve(analysis, world, ctx)

@@ -79,7 +79,7 @@ export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
     ociVersion: '1.0.2',
     process: {
       terminal: plan.terminal,
-      user: plan.user,
+      user: withPrimaryGroup(plan.user),
       args: plan.argv,
       env: plan.env,
       cwd: plan.cwd,
@@ -211,4 +211,12 @@ function limitsOf(limits: ResourceLimits): Omit<Resources, 'devices'> {
     ...(Object.keys(cpu).length === 0 ? {} : { cpu }),
     ...(limits.pids === undefined ? {} : { pids: { limit: limits.pids } }),
   }
+}
+
+/**
+ * The primary group is among the further groups, too: a file that bars its group must stay barred for a process that has
+ * given up the primary one.
+ */
+function withPrimaryGroup({ uid, gid, additionalGids }: SandboxPlan['user']): SandboxPlan['user'] {
+  return { uid, gid, additionalGids: [gid, ...additionalGids.filter((id) => id !== gid)] }
 }

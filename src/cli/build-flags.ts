@@ -1,11 +1,12 @@
 /** The flags of `mille build`, docker's and buildx's, and how they become the options of the library. */
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
 import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
+import type { SshSource } from '../ops/ssh-agent.js'
 import type { FlagTable, FlagValues } from './args.js'
-import { readAssignments, readFields } from './csv.js'
+import { isTrueField, readAssignments, readFields } from './csv.js'
 import { progressModes } from './listener.js'
 import { readOutput } from './outputs.js'
 import { readHost } from './run-flags.js'
@@ -17,6 +18,11 @@ export const buildFlags = {
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, or docker-image://NAME' },
+  'cache-mount': {
+    type: 'list',
+    value: 'id=…,src=path',
+    help: 'A directory that stands in for the RUN --mount=type=cache with this id',
+  },
   call: {
     type: 'string',
     value: 'method',
@@ -62,8 +68,17 @@ export const buildFlags = {
   quiet: { type: 'boolean', short: 'q', help: 'Show no progress; print the image id' },
   rm: { type: 'boolean', default: 'true', help: 'Accepted for docker: nothing is ever left of a step' },
   sbom: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
-  secret: { type: 'list', value: 'id=…', help: 'A secret for RUN --mount=type=secret: id=NAME[,src=PATH|,env=VARIABLE]' },
+  secret: {
+    type: 'list',
+    value: 'id=…',
+    help: 'A secret for RUN --mount=type=secret: id=NAME[,src=PATH|,env=VARIABLE][,cache-key=true]',
+  },
   'shm-size': { type: 'bytes', value: 'size', help: 'The size of /dev/shm in RUN steps' },
+  ssh: {
+    type: 'list',
+    value: 'id',
+    help: 'For RUN --mount=type=ssh: default for the agent in use, or id=SOCKET, id=KEYFILE[,KEYFILE]',
+  },
   tag: { type: 'list', short: 't', value: 'name[:tag]', help: 'A name for the image' },
   target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
 } as const satisfies FlagTable
@@ -82,7 +97,7 @@ export const unsupportedBuildFlags: readonly string[] = [
     'memory-swap',
     'policy',
   ],
-  ...['security-opt', 'squash', 'ssh', 'ulimit'],
+  ...['security-opt', 'squash', 'ulimit'],
 ]
 
 type Values = FlagValues<typeof buildFlags>
@@ -103,6 +118,8 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     network: readBuildNetwork(values.network),
     addHosts: values['add-host'].map(readHost),
     secrets: Object.fromEntries(values.secret.map((text) => readSecret(text, shell))),
+    ssh: Object.fromEntries(values.ssh.map((text) => readSsh(text, shell))),
+    cacheMounts: Object.fromEntries(values['cache-mount'].map((text) => readCacheMount(text, shell))),
     proxyEnv: proxyEnv(shell.env),
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
@@ -181,9 +198,45 @@ function readEpoch(text: string | undefined): number | undefined {
   throw new UsageError('USAGE_BAD_FLAG', `SOURCE_DATE_EPOCH is "${text}", expected seconds since 1970`)
 }
 
-const secretKeys = { id: [], src: ['source'], env: [], type: [] } as const
+const secretKeys = { id: [], src: ['source'], env: [], type: [], 'cache-key': [] } as const
+
+function readSsh(text: string, shell: Shell): [string, SshSource] {
+  const at = text.indexOf('=')
+  const id = at < 0 ? text : text.slice(0, at)
+  const given = at < 0 ? [] : text.slice(at + 1).split(',')
+  if (id === '' || given.includes('')) throw new UsageError('USAGE_BAD_FLAG', `--ssh ${text} has not the form id or id=PATH`)
+  const socket = shell.env.SSH_AUTH_SOCK
+  if (given.length === 0 && !socket) {
+    throw new UsageError('USAGE_BAD_FLAG', `--ssh ${text}: SSH_AUTH_SOCK is not set`, {
+      hint: 'start an ssh-agent, or name a key',
+    })
+  }
+  const paths = (given.length === 0 ? [socket ?? ''] : given).map((path) => resolve(shell.cwd, path))
+  const isSocket = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isSocket() === true
+  const [first = '', ...more] = paths
+  if (isSocket(first) && more.length === 0) return [id, { agent: first }]
+  const missing = paths.find((path) => !existsSync(path))
+  if (missing !== undefined) throw new UsageError('USAGE_BAD_FLAG', `--ssh ${text}: there is no ${missing}`)
+  if (paths.some(isSocket)) throw new UsageError('USAGE_BAD_FLAG', `--ssh ${text}: a socket stands alone`)
+  return [id, { keys: paths }]
+}
+
+function readCacheMount(text: string, shell: Shell): [string, string] {
+  const fields = readFields(text, '--cache-mount', { id: [], src: ['source'] })
+  const [id, source] = [fields.get('id'), fields.get('src')]
+  if (!id || !source) throw new UsageError('USAGE_BAD_FLAG', `--cache-mount ${text} has not the form id=NAME,src=DIRECTORY`)
+  const path = resolve(shell.cwd, source)
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return [id, path]
+  throw new UsageError('USAGE_BAD_FLAG', `--cache-mount ${text}: there is no directory ${source}`, { hint: 'make it first' })
+}
 
 function readSecret(text: string, shell: Shell): [string, SecretSource] {
+  const [id, source] = readSecretSource(text, shell)
+  const inKey = isTrueField(readFields(text, '--secret', secretKeys).get('cache-key'), '--secret')
+  return [id, inKey ? { ...source, inKey } : source]
+}
+
+function readSecretSource(text: string, shell: Shell): [string, SecretSource] {
   const fields = readFields(text, '--secret', secretKeys)
   const id = fields.get('id')
   if (id === undefined || id === '') throw new UsageError('USAGE_BAD_FLAG', `--secret ${text} has no id`)
@@ -242,7 +295,7 @@ export function readBuildContexts(texts: readonly string[], cwd: string): Record
   )
 }
 
-/** The directory of a context argument. @throws UsageError for contexts that are not supported */
+/** The directory of a context argument, as the user wrote it: messages show it so. @throws UsageError for contexts that are not supported */
 export function readContextPath(text: string, cwd: string): string {
   const isRemote = /^(https?|git|ssh):\/\/|^git@|\.git(#.*)?$/.test(text) && !existsSync(resolve(cwd, text))
   if (isRemote || (/^github\.com\//.test(text) && !existsSync(resolve(cwd, text)))) {
@@ -250,5 +303,5 @@ export function readContextPath(text: string, cwd: string): string {
       hint: 'clone or download it first',
     })
   }
-  return resolve(cwd, text)
+  return text
 }

@@ -1,10 +1,13 @@
 /**
  * `mille build -`: what comes on stdin is a tar with the context, or else a Dockerfile, as docker tells them apart.
  */
+import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { UsageError } from '../core/errors.js'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { BuildError, systemCode, UsageError } from '../core/errors.js'
 import type { DockerfileSource } from '../engine/options.js'
 import { collect, limited } from '../io/stream.js'
 
@@ -18,6 +21,7 @@ export interface StdinContext extends AsyncDisposable {
 const dockerfileLimit = 4 << 20
 const dockerfileName = 'the Dockerfile on stdin'
 const magicAt = 257
+const closedEarly: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'])
 
 /** Reads a context from stdin. */
 export async function readStdinContext(stdin: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<StdinContext> {
@@ -31,7 +35,9 @@ export async function readStdinContext(stdin: AsyncIterable<Uint8Array>, signal:
       return { directory, dockerfile: { name: 'Dockerfile', text }, [Symbol.asyncDispose]: remove }
     }
     const [{ applyLayer }, { decompress }] = await Promise.all([import('../layer/apply.js'), import('../layer/compress.js')])
-    await applyLayer(decompress(all, 'detect'), directory, { form: 'plain' }, signal)
+    const program = programFor(head)
+    const tar = program === undefined ? decompress(all, 'detect') : throughProgram(program, all)
+    await applyLayer(tar, directory, { form: 'plain' }, signal)
     return { directory, dockerfile: undefined, [Symbol.asyncDispose]: remove }
   } catch (error) {
     await remove()
@@ -47,22 +53,59 @@ export async function readStdinDockerfile(stdin: AsyncIterable<Uint8Array>): Pro
   }
 }
 
-/** gzip, zstd, or a tar header with its magic. */
+/** gzip, zstd, bzip2, xz, or a tar header with its magic. */
 function isArchive(head: Buffer): boolean {
-  const hex = head.subarray(0, 6).toString('hex')
-  if (hex.startsWith('425a68') || hex === 'fd377a585a00') {
-    throw new UsageError(
-      'USAGE_BAD_ARGUMENT',
-      'the context on stdin is compressed with bzip2 or xz, which is not supported yet',
-      {
-        hint: 'decompress it in the pipe: xz -d < context.tar.xz | mille build -',
-      },
-    )
-  }
+  const hex = head.subarray(0, 4).toString('hex')
   return (
+    programFor(head) !== undefined ||
     ['1f8b', '28b52ffd'].some((magic) => hex.startsWith(magic)) ||
     head.subarray(magicAt, magicAt + 5).toString('latin1') === 'ustar'
   )
+}
+
+/** The program that decompresses what Node cannot. */
+function programFor(head: Buffer): 'bzip2' | 'xz' | undefined {
+  const hex = head.subarray(0, 6).toString('hex')
+  if (hex.startsWith('425a68')) return 'bzip2'
+  return hex === 'fd377a585a00' ? 'xz' : undefined
+}
+
+/** What `program -dc` makes of the bytes. */
+async function* throughProgram(
+  program: 'bzip2' | 'xz',
+  bytes: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, void> {
+  const child = spawn(program, ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'] })
+  let message = ''
+  child.stderr.on('data', (text: Buffer) => {
+    if (message.length < 1000) message += text.toString()
+  })
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', resolve)
+  })
+  // Awaited below; until then a missing program must not count as unhandled.
+  ended.catch(() => undefined)
+  const fed = pipeline(Readable.from(bytes), child.stdin).then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  try {
+    yield* child.stdout as AsyncIterable<Uint8Array>
+    const [code, broken] = await Promise.all([ended, fed])
+    // A program that stops early closes its stdin: then its own message says why.
+    if (broken !== undefined && !closedEarly.has(systemCode(broken) ?? '')) throw broken
+    if (code !== 0) throw new BuildError('LAYER_BAD_TAR', message.trim() || `${program} ended with exit code ${code}`)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+    throw new UsageError(
+      'USAGE_BAD_ARGUMENT',
+      `the context on stdin is compressed with ${program}, and the program ${program} is not installed`,
+      { hint: `install the package ${program === 'xz' ? 'xz-utils' : program}, or use gzip`, cause: error },
+    )
+  } finally {
+    child.kill('SIGKILL')
+  }
 }
 
 /** The first bytes, at least a tar header's where there are as many, and the whole. */

@@ -65,6 +65,8 @@ export class ContextView extends ContextTree {
     const names: string[] = []
     for (const [i, { root, items }] of selected.entries()) {
       const prefix = `${i}:${root.entry.type === 'directory' ? '' : root.name}/`
+      // An empty directory is something, and makes a destination; no match is nothing.
+      if (items.length === 0) names.push(prefix)
       for (const item of items) {
         entries.push(item.entry as ContextEntry)
         names.push(prefix + item.path)

@@ -42,12 +42,16 @@ export interface SelectedEntry {
   readonly isParent: boolean
 }
 
-/** Finds what `source` names. A literal name that is missing is an error, a wildcard without a match is not. */
+/**
+ * Finds what `source` names. A literal name that is missing is an error, also before a wildcard; a wildcard without a match
+ * is not.
+ */
 export function selectRoots(view: FileView, source: SelectionSource): SelectedRoot[] {
   const parts = source.path.split('/').filter((part) => part !== '' && part !== '.')
   const first = source.wildcard ? parts.findIndex(hasWildcard) : -1
   if (first < 0) return [rootAt(view, parts.join('/'))]
   const base = follow(view, parts.slice(0, first).join('/'))
+  if (base.entry === undefined) throw missingSource(view, parts.slice(0, first).join('/'))
   if (base.entry?.type !== 'directory') return []
   const roots = matchParts(view, base.path, parts.slice(first)).map((path) => rootAt(view, path.slice(1)))
   // Below a pivot there is something only where it is a directory.
@@ -129,11 +133,14 @@ function collectAll(view: FileView, root: SelectedRoot, found: SelectedEntry[]):
   const visit = (path: string, viewPath: string, entry: FileEntry): void => {
     const prefix = path === '' ? '' : `${path}/`
     const viewPrefix = viewPath === '/' ? '/' : `${viewPath}/`
-    for (const { name, entry: child } of childrenOf(view, viewPath, entry)) {
+    const add = (name: string, child: FileEntry): void => {
       const item = { path: prefix + name, viewPath: viewPrefix + name, entry: child, isParent: false }
       found.push(item)
       if (child.type === 'directory') visit(item.path, item.viewPath, child)
     }
+    const known = knownChildren(view, entry)
+    if (known !== undefined) for (const child of known) add(child.name, child)
+    else for (const { name, entry: child } of namedEntries(view, viewPath, entry)) add(name, child)
   }
   visit('', root.viewPath, root.entry)
 }
@@ -178,14 +185,18 @@ function collectFiltered(
   return found.length > before
 }
 
+/** The children of a directory of a context, which need no look-up by name. */
+function knownChildren(view: FileView, entry: FileEntry): readonly ContextEntry[] | undefined {
+  return view instanceof ContextTree && entry instanceof ContextEntry ? view.children(entry) : undefined
+}
+
 function childrenOf(
   view: FileView,
   path: string,
   entry: FileEntry,
 ): Iterable<{ readonly name: string; readonly entry: FileEntry }> {
-  if (view instanceof ContextTree && entry instanceof ContextEntry) {
-    return view.children(entry).map((child) => ({ name: child.name, entry: child }))
-  }
+  const known = knownChildren(view, entry)
+  if (known !== undefined) return known.map((child) => ({ name: child.name, entry: child }))
   return namedEntries(view, path, entry)
 }
 

@@ -176,9 +176,10 @@ export class ContextTree implements FileView {
   #list(directory: ContextEntry): readonly ContextEntry[] {
     const entries: ContextEntry[] = []
     const prefix = directory.path === '' ? '' : `${directory.path}/`
+    const known = this.#known
     for (const name of readNames(directory.hostPath)) {
       const path = prefix + name
-      const entry = this.#known.size > 0 && this.#known.has(path) ? this.#known.get(path) : this.#read(directory, name, path)
+      const entry = known.size > 0 && known.has(path) ? known.get(path) : this.#read(directory, name, path)
       if (entry !== undefined) entries.push(entry)
     }
     return entries
@@ -199,6 +200,11 @@ export class ContextTree implements FileView {
   }
 }
 
+/** Made once: an object for each of many calls is work for the garbage collector. */
+const undefinedIfGone = { throwIfNoEntry: false } as const
+const asText = { encoding: 'utf8' } as const
+const beyondAscii = /[^\x00-\x7f]/
+
 function statRoot(root: string): Stats {
   const stats = reading(root, () => statSync(fsPath(root), { throwIfNoEntry: false }))
   if (stats !== undefined) return stats
@@ -208,7 +214,7 @@ function statRoot(root: string): Stats {
 /** What is at a host path; undefined when nothing is, also when it vanished this moment. */
 function lstatIfThere(hostPath: string): Stats | undefined {
   try {
-    return lstatSync(fsPath(hostPath), { throwIfNoEntry: false })
+    return lstatSync(fsPath(hostPath), undefinedIfGone)
   } catch (error) {
     if (systemCode(error) === 'ENOTDIR' || systemCode(error) === 'ENOENT') return undefined
     throw unreadable(hostPath, error)
@@ -218,9 +224,10 @@ function lstatIfThere(hostPath: string): Stats | undefined {
 /** Names in a directory ordered by their bytes; none when the directory vanished. */
 function readNames(hostPath: string): string[] {
   try {
-    const names = readdirSync(fsPath(hostPath), 'utf8')
+    const names = readdirSync(fsPath(hostPath), asText)
+    if (!beyondAscii.test(names.length === 1 ? (names[0] ?? '') : names.join('/'))) return names.length < 2 ? names : names.sort()
     if (names.some(isLossy)) return readdirSync(fsPath(hostPath), 'buffer').map(decodePath).sort(comparePaths)
-    return names.some((name) => /[^\x00-\x7f]/.test(name)) ? names.sort(comparePaths) : names.sort()
+    return names.sort(comparePaths)
   } catch (error) {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return []
     throw unreadable(hostPath, error)

@@ -1,19 +1,28 @@
 /** "Did you mean": the nearest known word, or none when nothing is near. */
 
-/** The candidate with the smallest edit distance to `word` (at most a third of its length, at least 1, case ignored). */
+/** Fewer letters begin too many words by accident. */
+const shortestBeginning = 3
+
+/**
+ * The candidate with the smallest edit distance to `word` (at most a third of its length, at least 1, case ignored); where
+ * none is that near, the only one that begins with the word.
+ */
 export function nearestWord(word: string, candidates: Iterable<string>): string | undefined {
+  const known = [...candidates]
   const lower = word.toLowerCase()
   const limit = Math.max(1, Math.min(3, Math.floor(lower.length / 3)))
   let best: string | undefined
   let bestDistance = limit + 1
-  for (const candidate of candidates) {
+  for (const candidate of known) {
     const distance = editDistance(lower, candidate.toLowerCase(), bestDistance)
     if (distance < bestDistance) {
       best = candidate
       bestDistance = distance
     }
   }
-  return best
+  if (best !== undefined || lower.length < shortestBeginning) return best
+  const longer = known.filter((candidate) => candidate.toLowerCase().startsWith(lower))
+  return longer.length === 1 ? longer[0] : undefined
 }
 
 /** `did you mean X?`, or undefined when nothing is near. */

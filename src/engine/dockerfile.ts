@@ -97,6 +97,12 @@ export function ignorePatterns(root: string, dockerfile: string | undefined): re
 }
 
 function namedContext(name: string, value: string): { readonly context: NamedContext; readonly directory?: string } {
+  // `context` would take the place of the build's own context, `scratch` would never be found (semantics.md 54).
+  if (/^(context|scratch)(:latest|::.*)?$/.test(name)) {
+    throw new BuildError('CONTEXT_UNSUPPORTED', `the name of the build context ${name}=${value} is reserved`, {
+      hint: 'give it another name',
+    })
+  }
   const image = /^docker-image:\/\/(.+)$/.exec(value)?.[1]
   if (image !== undefined) return { context: { kind: 'image', reference: image } }
   if (/^[a-z][a-z0-9+-]*:\/\//.test(value) || value.startsWith('git@')) {

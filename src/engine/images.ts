@@ -111,7 +111,8 @@ export function rememberImage(remote: RemoteImage, { store, settings }: Engine):
     const diffId = diffIds[i]
     // A layer whose files are here was verified; what another image says of it is not, and is not needed.
     if (diffId === undefined || store.layers.find(diffId)?.snapshot !== undefined) continue
-    store.layers.save({ diffId, size: blob.size, blobs: [blob], sources: [source] })
+    const { mediaType, digest, size } = blob
+    store.layers.save({ diffId, size, blobs: [], sources: [], claims: [{ blob: { mediaType, digest, size }, source }] })
   }
   const stored: StoredImage = {
     id,

@@ -5,9 +5,9 @@
  * are still coming. A layer that several steps need at once is fetched once.
  */
 import type { Context } from '../core/context.js'
-import { type Descriptor, layerCompression } from '../core/descriptor.js'
+import { type Descriptor, layerCompression, type Manifest } from '../core/descriptor.js'
 import { type DiffID, type Digest, shortHex } from '../core/digest.js'
-import { StoreError } from '../core/errors.js'
+import { BuildError, StoreError } from '../core/errors.js'
 import type { AppliedLayer } from '../layer/apply.js'
 import type { ApplyLayerTask } from '../layer/tasks.js'
 import type { LayerFiles } from '../solver/ports.js'
@@ -20,8 +20,18 @@ export interface EngineLayers extends LayerFiles {
   bringBlob(record: LayerRecord, blob: Descriptor, progressId: string, ctx: Context): Promise<void>
   /** Unpacks a blob that came from outside; only when it is the layer it is said to be does the store know it. */
   adopt(diffId: DiffID, blob: Descriptor, progressId: string, ctx: Context): Promise<void>
+  /** Notes an image that this operation builds on: what its own manifest says of its layers may go on to a registry. */
+  vouch(image: PinnedImage): void
+  /** The blob that all images of this operation with this layer name for it, never unpacked as it may be. */
+  vouchedBlob(diffId: DiffID): Promise<Descriptor | undefined>
   /** The same as `bringHere` for commands that have no vertex. */
   unpack(diffIds: readonly DiffID[], progressId: string, ctx: Context): Promise<void>
+}
+
+/** An image and the manifest that it came with. */
+export interface PinnedImage {
+  readonly manifest?: Digest
+  readonly diffIds: readonly DiffID[]
 }
 
 /** The layers of `engine`. */
@@ -29,6 +39,7 @@ export function createLayers(engine: Engine): EngineLayers {
   const { store } = engine
   const unpacking = new Map<DiffID, Promise<void>>()
   const fetching = new Map<Digest, Promise<void>>()
+  const pinned: PinnedImage[] = []
 
   const bringBlob: EngineLayers['bringBlob'] = (record, blob, progressId, ctx) => {
     if (store.blobs.has(blob.digest)) return Promise.resolve()
@@ -37,10 +48,21 @@ export function createLayers(engine: Engine): EngineLayers {
   const unpackOne = async (diffId: DiffID, progressId: string, ctx: Context): Promise<void> => {
     const record = requireLayer(engine, diffId)
     if (record.snapshot !== undefined) return
-    const blob = record.blobs.find(({ digest }) => store.blobs.has(digest)) ?? record.blobs[0]
-    if (blob === undefined) throw missingLayer(diffId)
-    await bringBlob(record, blob, progressId, ctx)
-    await unpackBlob(engine, record, blob, progressId, ctx)
+    let last: unknown = missingLayer(diffId)
+    for (const { blob, sources } of candidatesOf(record, store)) {
+      // Of a blob that only somebody says is this layer nothing is kept unless it is.
+      const known = { ...record, sources, blobs: [blob] }
+      try {
+        await bringBlob(known, blob, progressId, ctx)
+        await unpackBlob(engine, known, blob, progressId, ctx)
+        return
+      } catch (error) {
+        ctx.signal.throwIfAborted()
+        if (!(error instanceof BuildError)) throw error
+        last = error
+      }
+    }
+    throw last
   }
   const unpack: EngineLayers['unpack'] = async (diffIds, progressId, ctx) => {
     const distinct = [...new Set(diffIds)]
@@ -50,6 +72,8 @@ export function createLayers(engine: Engine): EngineLayers {
   return {
     bringBlob,
     unpack,
+    vouch: (image) => pinned.push(image),
+    vouchedBlob: (diffId) => blobOfAll(diffId, pinned, engine),
     async adopt(diffId, blob, progressId, ctx) {
       const known = store.layers.find(diffId)
       if (known?.snapshot !== undefined) return
@@ -59,6 +83,37 @@ export function createLayers(engine: Engine): EngineLayers {
     areHere: (diffIds) => diffIds.every((diffId) => store.layers.find(diffId)?.snapshot !== undefined),
     bringHere: (diffIds, vertex, ctx) => unpack(diffIds, vertex.id, ctx),
   }
+}
+
+/** Blobs to make a layer's files of: what was verified before, then what is only said; what is here before the rest. */
+function candidatesOf(record: LayerRecord, store: Engine['store']): { blob: Descriptor; sources: readonly string[] }[] {
+  const verified = record.blobs.map((blob) => ({ blob, sources: record.sources }))
+  const claimed = (record.claims ?? []).map(({ blob, source }) => ({ blob, sources: [source] }))
+  const isHere = ({ blob }: { blob: Descriptor }): boolean => store.blobs.has(blob.digest)
+  return [verified, claimed].flatMap((list) => [...list.filter(isHere), ...list.filter((item) => !isHere(item))])
+}
+
+/** Images that do not agree say nothing. */
+async function blobOfAll(diffId: DiffID, pinned: readonly PinnedImage[], { store }: Engine): Promise<Descriptor | undefined> {
+  const blobs = new Map<Digest, Descriptor>()
+  for (const { manifest: digest, diffIds } of pinned) {
+    if (digest === undefined || !diffIds.includes(diffId) || !store.blobs.has(digest)) continue
+    const { layers } = JSON.parse((await store.blobs.read({ digest })).toString('utf8')) as Manifest
+    for (const [i, id] of diffIds.entries()) {
+      const blob = layers[i]
+      if (id === diffId && blob !== undefined) blobs.set(blob.digest, blob)
+    }
+  }
+  const [blob, ...others] = blobs.values()
+  if (blob === undefined || others.length > 0) return undefined
+  const { mediaType, digest, size } = blob
+  return { mediaType, digest, size }
+}
+
+/** Where a blob of a layer can be fetched, whether or not it was unpacked here. */
+export function sourcesOf(record: LayerRecord, digest: Digest): readonly string[] {
+  const claimed = (record.claims ?? []).flatMap((claim) => (claim.blob.digest === digest ? [claim.source] : []))
+  return record.blobs.some((blob) => blob.digest === digest) ? [...record.sources, ...claimed] : claimed
 }
 
 /** Work by key, once while it runs. */

@@ -8,6 +8,7 @@ import type { Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import type { Digest } from '../core/digest.js'
 import { type Platform, platformOf } from '../core/platform.js'
+import type { SshSource } from '../ops/ssh-agent.js'
 
 /** What every operation needs: where the store is, who is asked for what, and who listens. */
 export interface EngineOptions {
@@ -62,7 +63,10 @@ export function engineDefaults(options: EngineOptions): EngineSettings {
 }
 
 /** A secret's value, or the file that has it. */
-export type SecretSource = { readonly file: string } | { readonly value: string | Uint8Array }
+export type SecretSource = ({ readonly file: string } | { readonly value: string | Uint8Array }) & {
+  /** Run steps that use it again when its value changed: a salted hash of it is in their keys; false. */
+  readonly inKey?: boolean
+}
 
 /** The Dockerfile: a path, or a text with the name that messages give it. */
 export type DockerfileSource = { readonly path: string } | { readonly name: string; readonly text: string }
@@ -126,6 +130,10 @@ export interface BuildOptions extends EngineOptions {
   /** More lines of /etc/hosts in RUN. */
   readonly addHosts?: readonly { readonly name: string; readonly address: string }[] | undefined
   readonly secrets?: Readonly<Record<string, SecretSource>> | undefined
+  /** By id: the socket of an agent, or files with keys that have no passphrase. */
+  readonly ssh?: Readonly<Record<string, SshSource>> | undefined
+  /** Directories that stand in for the cache mounts with these ids. */
+  readonly cacheMounts?: Readonly<Record<string, string>> | undefined
   /** `NAME=value` of proxies for RUN; outside keys and history. */
   readonly proxyEnv?: readonly string[] | undefined
   readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined

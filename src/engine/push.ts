@@ -6,8 +6,9 @@ import type { AssembledImage } from '../exporter/assemble.js'
 import { type BlobChoice, provideBlob } from '../exporter/blobs.js'
 import { type DescribedImage, describeImage, type ManifestFormat } from '../exporter/manifest.js'
 import { pushImage } from '../registry/push.js'
+import type { LayerRecord } from '../store/types.js'
 import type { Engine } from './engine.js'
-import type { EngineLayers } from './layers.js'
+import { type EngineLayers, sourcesOf } from './layers.js'
 import { blobPorts } from './outputs.js'
 
 /** An image and where it goes. */
@@ -27,7 +28,7 @@ export async function pushToRegistry(work: PushWork, engine: Engine, layers: Eng
   const { image, choice, format, annotations, progressId } = work
   const { ctx } = engine
   const client = await engine.openRegistry()
-  const ports = blobPorts(engine, layers)
+  const ports = { ...blobPorts(engine, layers), vouchedBlob: layers.vouchedBlob }
   const { original } = work
   const diffIds = image.config.rootfs.diff_ids
   const made =
@@ -68,9 +69,15 @@ type PushPorts = Parameters<typeof pushImage>[2]
 
 function pushPorts(image: AssembledImage, engine: Engine, layers: EngineLayers, progressId: string): PushPorts {
   const { store, ctx } = engine
-  const records = image.config.rootfs.diff_ids.flatMap((diffId) => store.layers.find(diffId) ?? [])
-  const recordOf = (blob: Descriptor): (typeof records)[number] | undefined =>
-    records.find(({ diffId }) => store.layers.find(diffId)?.blobs.some(({ digest }) => digest === blob.digest))
+  const recordOf = ({ digest }: Descriptor): LayerRecord | undefined => {
+    for (const diffId of image.config.rootfs.diff_ids) {
+      const record = store.layers.find(diffId)
+      const sources = record === undefined ? [] : sourcesOf(record, digest)
+      const isKnown = record?.blobs.some((blob) => blob.digest === digest) === true || sources.length > 0
+      if (record !== undefined && isKnown) return { ...record, sources }
+    }
+    return undefined
+  }
   return {
     mountSources: (blob) => recordOf(blob)?.sources ?? [],
     async openBlob(blob) {

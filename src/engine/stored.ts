@@ -19,7 +19,15 @@ export async function loadStored(image: StoredImage, engine: Engine): Promise<As
  * The manifest that an image was pulled or pushed with, where all its layers can still be had. So an image keeps its digest
  * on its way through the store.
  */
-export async function originalManifest(image: StoredImage, { store }: Engine): Promise<DescribedImage | undefined> {
+export async function originalManifest(
+  image: StoredImage,
+  progressId: string,
+  { store, ctx }: Engine,
+  layers: EngineLayers,
+): Promise<DescribedImage | undefined> {
+  // Another image may share the config and name other blobs: only what was unpacked here is known to be its layers.
+  const claimed = image.diffIds.filter((diffId) => store.layers.find(diffId)?.claims !== undefined)
+  await layers.unpack(claimed, progressId, ctx)
   for (const descriptor of [...image.manifests].reverse()) {
     if (!isManifestMediaType(descriptor.mediaType) || !store.blobs.has(descriptor.digest)) continue
     const rawManifest = (await store.blobs.read(descriptor)).toString('utf8')
@@ -27,7 +35,8 @@ export async function originalManifest(image: StoredImage, { store }: Engine): P
     const known = manifest.layers.every((layer, i) => {
       const diffId = image.diffIds[i]
       const record = diffId === undefined ? undefined : store.layers.find(diffId)
-      return store.blobs.has(layer.digest) || (record?.sources.length ?? 0) > 0
+      const isVerified = record?.blobs.some(({ digest }) => digest === layer.digest) === true
+      return isVerified && (store.blobs.has(layer.digest) || record.sources.length > 0)
     })
     if (known && manifest.config.digest === image.id) return { manifest, rawManifest, descriptor }
   }
@@ -42,7 +51,7 @@ export async function describeStored(
   engine: Engine,
   layers: EngineLayers,
 ): Promise<DescribedImage> {
-  const original = await originalManifest(stored, engine)
+  const original = await originalManifest(stored, progressId, engine, layers)
   if (original === undefined) {
     const options = { choice: { compression: 'gzip', force: false }, format: 'oci', annotations: {} } as const
     return describeWithBlobs(image, options, progressId, engine, layers)

@@ -58,7 +58,7 @@ export function pushImages(options: PushOptions): Promise<readonly Descriptor[]>
     for (const name of options.references) {
       const stored = requireImage(name, engine)
       const image = await loadStored(stored, engine)
-      const original = await originalManifest(stored, engine)
+      const original = await originalManifest(stored, 'push', engine, layers)
       const work = {
         image,
         original,

@@ -26,6 +26,8 @@ export interface BlobPorts {
   /** Makes the files of layers be here. */
   readonly unpack: (diffIds: readonly DiffID[], progressId: string, ctx: Context) => Promise<void>
   readonly now: () => number
+  /** For a push, where the bytes only pass through: the blob that the images built on name for a layer. */
+  readonly vouchedBlob?: (diffId: DiffID) => Promise<Descriptor | undefined>
 }
 
 /** A blob for one layer. Its bytes are here, or (for a layer that was never needed here) at one of the layer's sources. */
@@ -37,7 +39,8 @@ export async function provideBlob(
   ctx: Context,
 ): Promise<Descriptor> {
   const record = recordOf(diffId, ports)
-  return knownBlob(record, choice, ports) ?? (await makeBlob(diffId, choice, ports, progressId, ctx))
+  const known = knownBlob(record, choice, ports) ?? (await vouchedBlob(record, choice, ports))
+  return known ?? (await makeBlob(diffId, choice, ports, progressId, ctx))
 }
 
 function recordOf(diffId: DiffID, { store }: BlobPorts): LayerRecord {
@@ -58,16 +61,27 @@ function knownBlob(record: LayerRecord, choice: BlobChoice, { store }: BlobPorts
   return candidates.find((blob) => store.blobs.has(blob.digest)) ?? candidates[0]
 }
 
+/** A layer whose files were needed here has verified blobs, or makes one. */
+async function vouchedBlob(record: LayerRecord, choice: BlobChoice, ports: BlobPorts): Promise<Descriptor | undefined> {
+  if (record.claims === undefined) return undefined
+  const blob = await ports.vouchedBlob?.(record.diffId)
+  if (blob === undefined || !record.claims.some((claim) => claim.blob.digest === blob.digest)) return undefined
+  return choice.force && layerCompression(blob.mediaType) !== choice.compression ? undefined : blob
+}
+
 async function makeBlob(
   diffId: DiffID,
-  { compression }: BlobChoice,
+  choice: BlobChoice,
   ports: BlobPorts,
   progressId: string,
   ctx: Context,
 ): Promise<Descriptor> {
   const { store, pool } = ports
+  const { compression } = choice
   await ports.unpack([diffId], progressId, ctx)
-  const { snapshot } = recordOf(diffId, ports)
+  const { snapshot, ...record } = recordOf(diffId, ports)
+  const verified = knownBlob(record, choice, ports)
+  if (verified !== undefined) return verified
   if (snapshot === undefined) throw new Error(`layer ${diffId} was unpacked and has no files`)
   const item = `compress ${shortHex(diffId)}`
   const report = (current: number, done: boolean): void =>

@@ -12,7 +12,7 @@ import { sourceDateEpoch } from './epoch.js'
 import { expand, findFlag, flagWord } from './expand.js'
 import { type GlobalScope, readGlobals } from './globals.js'
 import type { FrontendOptions } from './options.js'
-import { predefinedArgs } from './platform-args.js'
+import { lastStageName, predefinedArgs } from './platform-args.js'
 import { collectProblems, errorAt, placeIn, problem } from './problem.js'
 import { reachableStages } from './reachable.js'
 import { findSource } from './sources.js'
@@ -23,7 +23,7 @@ export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
   const diagnostics: Diagnostic[] = []
   const platform = targetPlatform(options, diagnostics)
   const { globals: globalSteps, stages: groups } = groupByStage(ast, diagnostics)
-  const predefined = predefinedArgs(options.buildPlatform, platform, options.target, options.buildArgs)
+  const predefined = predefinedArgs(options.buildPlatform, platform, options.target ?? lastStageName(ast), options.buildArgs)
   const globals = readGlobals(globalSteps, predefined, options.buildArgs, ast.escape, diagnostics)
   const stages = readStages(groups, { ast, options, platform, globals })
   const target = findTarget(stages, options.target, diagnostics)

@@ -36,7 +36,12 @@ export function lintFroms(scope: FromScope): void {
 /** Without any --build-arg every base should still be a possible image name. */
 function lintDefaults({ analysis, froms, globals, findings }: FromScope): void {
   const { options, platform, escape: escapeChar } = analysis
-  const predefined = predefinedArgs(options.buildPlatform, platform, options.target, options.buildArgs)
+  const predefined = predefinedArgs(
+    options.buildPlatform,
+    platform,
+    options.target ?? froms.at(-1)?.name?.text.toLowerCase(),
+    options.buildArgs,
+  )
   const { env } = readGlobals(globals, predefined, {}, escapeChar, [])
   for (const from of froms) {
     const expanded = expandWord(from.base.text, env, { escape: escapeChar })

@@ -1,4 +1,5 @@
 /** The predefined BUILD* and TARGET* arguments (semantics.md 37, 38) and the platforms behind them. */
+import type { Dockerfile } from '../../grammar/ast.js'
 import { formatPlatform, normalizePlatform, type Platform } from '../core/platform.js'
 
 /** The platforms a build runs on: those that were given, else the target's, else this machine's. */
@@ -9,6 +10,12 @@ export function resolveBuildPlatforms(
 ): readonly Platform[] {
   if (builders.length > 0) return builders
   return [target ?? host]
+}
+
+/** The stage that is built when none is asked for, if it has a name: what TARGETSTAGE says then. */
+export function lastStageName({ instructions }: Dockerfile): string | undefined {
+  const last = instructions.findLast((instruction) => instruction.kind === 'from')
+  return last?.name?.text.toLowerCase()
 }
 
 /** Predefined global arguments; a build argument of the same name wins. */

@@ -2,15 +2,17 @@
  * Directories of `RUN --mount=type=cache`: one per id and starting state, locked as `sharing` says.
  *
  * The locks are flocks, so they hold between processes too and end with them. Uid, gid and mode are part of what a cache
- * starts from, hence of its identity (semantics.md 89).
+ * starts from, hence of its identity (semantics.md 89). A new cache is filled under another name: it is there when it is whole.
  */
-import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { canonicalJson } from '../core/canonical.js'
 import type { Context } from '../core/context.js'
 import { digestOf, hexOf } from '../core/digest.js'
 import type { ExecMount } from '../graph/op.js'
+import { randomName } from '../io/fs.js'
+import { removeFiles } from '../io/remove-files.js'
 import { tryLock } from '../io/sys.js'
 
 /** A cache mount of an op. */
@@ -19,8 +21,18 @@ export type CacheMount = Extract<ExecMount, { kind: 'cache' }>
 /** A cache directory that is held until it is disposed. */
 export interface HeldCache extends Disposable {
   readonly path: string
-  /** It was made just now and is empty. */
-  readonly isNew: boolean
+}
+
+/** Where caches are, and how a new one is made. */
+export interface CachePlace {
+  /** The store's directory of cache mounts. */
+  readonly root: string
+  /** A directory of the user's that stands in for the cache; it is used as it is. */
+  readonly hostPath: string | undefined
+  /** What a new cache is filled with: part of its identity. */
+  readonly startsFrom: string
+  /** Fills a new cache. */
+  readonly fill: (path: string) => Promise<void>
 }
 
 const pollMs = 50
@@ -28,46 +40,75 @@ const pollMs = 50
 /**
  * Takes the directory of a cache mount.
  *
- * `shared`: with everyone. `locked`: alone, after waiting. `private`: the first instance that nobody has.
- *
- * @param root the store's directory of cache mounts
- * @param startsFrom what a new cache is filled with: part of its identity
+ * `shared`: with everyone. `locked`: alone, after waiting. `private`: the first instance that nobody has; of a directory of
+ * the user's there is only one, so it waits.
  */
-export async function holdCache(mount: CacheMount, root: string, startsFrom: string, ctx: Context): Promise<HeldCache> {
+export async function holdCache(mount: CacheMount, place: CachePlace, ctx: Context): Promise<HeldCache> {
   const { id, uid, gid, mode, source } = mount
-  const name = hexOf(digestOf(canonicalJson({ id, uid, gid, mode, source, startsFrom }))).slice(0, 32)
-  if (mount.sharing === 'private') {
-    for (let i = 0; ; i++) {
-      const held = tryHold(join(root, i === 0 ? name : `${name}-${i}`), 'exclusive', mount)
-      if (held !== undefined) return held
-    }
-  }
-  const how = mount.sharing === 'locked' ? 'exclusive' : 'shared'
-  for (;;) {
-    ctx.signal.throwIfAborted()
-    const held = tryHold(join(root, name), how, mount)
-    if (held !== undefined) return held
-    await sleep(pollMs, undefined, { signal: ctx.signal })
-  }
-}
-
-/** The lock file lies beside the directory: what is in the directory belongs to the steps. */
-function tryHold(path: string, how: 'shared' | 'exclusive', mount: CacheMount): HeldCache | undefined {
-  const fd = openSync(`${path}.lock`, 'a', 0o600)
+  const { root, hostPath, startsFrom } = place
+  const identity = hostPath === undefined ? { id, uid, gid, mode, source, startsFrom } : { hostPath }
+  const base = join(root, hexOf(digestOf(canonicalJson(identity))).slice(0, 32))
+  const { path, fd } = await lockInstance(base, mount, hostPath !== undefined, ctx)
   let held = false
   try {
-    held = tryLock(fd, how)
-    if (!held) return undefined
-    const isNew = !existsSync(path)
-    if (isNew) makeCache(path, mount)
-    return { path, isNew, [Symbol.dispose]: () => closeSync(fd) }
+    if (hostPath === undefined && !existsSync(path)) await makeCache(path, mount, place, ctx)
+    held = true
+    return { path: hostPath ?? path, [Symbol.dispose]: () => closeSync(fd) }
   } finally {
     if (!held) closeSync(fd)
   }
 }
 
-function makeCache(path: string, { uid, gid, mode }: CacheMount): void {
-  mkdirSync(path, { recursive: true })
-  chownSync(path, uid, gid)
-  chmodSync(path, mode)
+interface Locked {
+  readonly path: string
+  readonly fd: number
+}
+
+async function lockInstance(base: string, { sharing }: CacheMount, isOne: boolean, ctx: Context): Promise<Locked> {
+  if (sharing === 'private' && !isOne) {
+    for (let i = 0; ; i++) {
+      const path = i === 0 ? base : `${base}-${i}`
+      const fd = tryHold(`${path}.lock`, 'exclusive')
+      if (fd !== undefined) return { path, fd }
+    }
+  }
+  return { path: base, fd: await waitFor(`${base}.lock`, sharing === 'shared' ? 'shared' : 'exclusive', ctx) }
+}
+
+async function waitFor(lockPath: string, how: 'shared' | 'exclusive', ctx: Context): Promise<number> {
+  for (;;) {
+    ctx.signal.throwIfAborted()
+    const fd = tryHold(lockPath, how)
+    if (fd !== undefined) return fd
+    await sleep(pollMs, undefined, { signal: ctx.signal })
+  }
+}
+
+/** The lock file lies beside the directory: what is in the directory belongs to the steps. */
+function tryHold(lockPath: string, how: 'shared' | 'exclusive'): number | undefined {
+  const fd = openSync(lockPath, 'a', 0o600)
+  let held = false
+  try {
+    held = tryLock(fd, how)
+    return held ? fd : undefined
+  } finally {
+    if (!held) closeSync(fd)
+  }
+}
+
+/** One process makes it; those that share it wait until it is whole. */
+async function makeCache(path: string, { uid, gid, mode }: CacheMount, { fill }: CachePlace, ctx: Context): Promise<void> {
+  const making = await waitFor(`${path}.making`, 'exclusive', ctx)
+  const unfinished = `${path}.${randomName(8)}`
+  try {
+    if (existsSync(path)) return
+    mkdirSync(unfinished)
+    await fill(unfinished)
+    chownSync(unfinished, uid, gid)
+    chmodSync(unfinished, mode)
+    renameSync(unfinished, path)
+  } finally {
+    await removeFiles(unfinished)
+    closeSync(making)
+  }
 }

@@ -2,7 +2,7 @@
 
 import type { SandboxMount } from '../../sandbox/plan.js'
 import type { Context } from '../core/context.js'
-import { SandboxError, SolveError } from '../core/errors.js'
+import { SolveError } from '../core/errors.js'
 import type { CopyOp, ExecMount, ExecOp, Vertex } from '../graph/op.js'
 import type { Scope } from '../io/scope.js'
 import { applyLayer } from '../layer/apply.js'
@@ -12,6 +12,7 @@ import type { OpRunner, VertexResult } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
 import { holdCache } from './cache-mounts.js'
 import { copyOfSource } from './exec-mounts-copy.js'
+import type { SshSource } from './ssh-agent.js'
 import { layerDirectories } from './stack.js'
 
 /** The value of a secret, or undefined when there is none of that name. */
@@ -21,6 +22,12 @@ export type FindSecret = (id: string) => Promise<Uint8Array | undefined>
 export interface MountPorts {
   readonly store: Store
   readonly findSecret: FindSecret
+  /** What answers for the ssh mounts with these ids. */
+  readonly ssh: Readonly<Record<string, SshSource>>
+  /** Where sockets are made. */
+  readonly stateDirectory: string
+  /** Directories of this machine that stand in for the cache mounts with these ids (`--cache-mount`). */
+  readonly cacheDirectories: Readonly<Record<string, string>>
   /** Makes layers of what is mounted from a context: filtered, and owned by root as for COPY. */
   readonly copyRunner: OpRunner<CopyOp>
 }
@@ -29,6 +36,8 @@ export interface MountPorts {
 export interface PreparedMounts {
   readonly mounts: readonly SandboxMount[]
   readonly env: readonly string[]
+  /** Values that must not be shown. */
+  readonly secrets: readonly Uint8Array[]
 }
 
 /** docker's limit. */
@@ -47,13 +56,14 @@ export async function prepareMounts(
     directoriesOf(inputOf(inputs, input), source, vertex, ports, ctx)
   const mounts: SandboxMount[] = []
   const env: string[] = []
+  const secrets: Uint8Array[] = []
   for (const mount of op.mounts) {
     switch (mount.kind) {
       case 'bind':
         mounts.push(await bindMount(mount, filesOf))
         break
       case 'cache':
-        mounts.push(await cacheMount(mount, inputs, filesOf, ports, scope, ctx))
+        mounts.push(await cacheMount(mount, inputs, filesOf, vertex, ports, scope, ctx))
         break
       case 'tmpfs':
         mounts.push(mount)
@@ -62,13 +72,17 @@ export async function prepareMounts(
         const secret = await secretMount(mount, ports)
         mounts.push(...secret.mounts)
         env.push(...secret.env)
+        secrets.push(...secret.secrets)
         break
       }
       case 'ssh':
-        refuseSsh(mount)
+        mounts.push(...(await sshMount(mount, ports, scope)))
     }
   }
-  return { mounts, env }
+  const agents = op.mounts.flatMap((mount) => (mount.kind === 'ssh' && ports.ssh[mount.id] !== undefined ? mount.target : []))
+  const hasOwn = op.env.some((variable) => variable.startsWith('SSH_AUTH_SOCK='))
+  if (agents[0] !== undefined && !hasOwn) env.push(`SSH_AUTH_SOCK=${agents[0]}`)
+  return { mounts, env, secrets }
 }
 
 /** The directories, bottom first, in which the files of an input are; a context is copied to a layer before. */
@@ -96,35 +110,56 @@ async function cacheMount(
   mount: Extract<ExecMount, { kind: 'cache' }>,
   inputs: readonly VertexResult[],
   filesOf: FilesOf,
+  vertex: Vertex,
   ports: MountPorts,
   scope: Scope,
   ctx: Context,
 ): Promise<SandboxMount> {
   const input = mount.input === undefined ? undefined : inputOf(inputs, mount.input)
   const startsFrom = input?.kind === 'layers' ? input.diffIds.join(' ') : input === undefined ? '' : 'files'
-  const cache = scope.use(await holdCache(mount, ports.store.directory('cache-mounts'), startsFrom, ctx))
-  if (cache.isNew && mount.input !== undefined) {
-    await fillCache(await filesOf(mount.input, mount.source), mount.source, cache.path, ctx)
+  const fill = async (path: string): Promise<void> => {
+    if (input !== undefined)
+      await fillCache(input, await filesOf(mount.input ?? 0, mount.source), mount.source, path, vertex, ports, ctx)
   }
+  const root = ports.store.directory('cache-mounts')
+  const hostPath = ports.cacheDirectories[mount.id]
+  const cache = scope.use(await holdCache(mount, { root, hostPath, startsFrom, fill }, ctx))
   return { kind: 'bind', hostPath: cache.path, target: mount.target, readonly: mount.readonly }
 }
 
 /** A new cache starts from a copy, packed and unpacked again so that owners, links and attributes stay. */
-async function fillCache(hostLowers: readonly string[], source: string, target: string, ctx: Context): Promise<void> {
+async function fillCache(
+  input: VertexResult,
+  lowers: readonly string[],
+  source: string,
+  target: string,
+  vertex: Vertex,
+  ports: MountPorts,
+  ctx: Context,
+): Promise<void> {
+  const hostLowers = lowers.length === 1 ? lowers : await oneLayer(input, source, vertex, ports, ctx)
   const { path } = resolvePath(layerStack(hostLowers), source, { followLast: true })
-  if (hostLowers.length !== 1) {
-    throw new SandboxError('SANDBOX_UNSUPPORTED', 'a cache mount cannot start from files of a stage or an image yet', {
-      hint: 'copy them in the RUN itself from a bind mount',
-    })
-  }
   await applyLayer(packLayer(`${hostLowers[0]}${path}`), target, { form: 'plain' }, ctx.signal)
+}
+
+/** The files below `source` of several layers in one, with their owners. */
+async function oneLayer(
+  input: VertexResult,
+  source: string,
+  vertex: Vertex,
+  ports: MountPorts,
+  ctx: Context,
+): Promise<readonly string[]> {
+  const made = await ports.copyRunner.run(copyOfSource(source, true), [input], vertex, ctx)
+  if (made.kind !== 'layer') throw new Error('a copy made no layer')
+  return layerDirectories(ports.store, [made.diffId])
 }
 
 /** A secret that is not required and not there gives neither a file nor a variable. */
 async function secretMount(mount: Extract<ExecMount, { kind: 'secret' }>, ports: MountPorts): Promise<PreparedMounts> {
   const content = await ports.findSecret(mount.id)
   if (content === undefined) {
-    if (!mount.required) return { mounts: [], env: [] }
+    if (!mount.required) return { mounts: [], env: [], secrets: [] }
     throw new SolveError('SOLVE_SECRET_MISSING', `secret "${mount.id}" was not given`, {
       hint: `build with --secret id=${mount.id},src=FILE or --secret id=${mount.id},env=NAME`,
     })
@@ -137,14 +172,25 @@ async function secretMount(mount: Extract<ExecMount, { kind: 'secret' }>, ports:
   }
   const { target, uid, gid, mode } = mount
   const env = mount.env === undefined ? [] : [`${mount.env}=${Buffer.from(content).toString('utf8')}`]
-  return { mounts: target === undefined ? [] : [{ kind: 'memory-file', target, content, uid, gid, mode }], env }
+  const mounts: SandboxMount[] = target === undefined ? [] : [{ kind: 'memory-file', target, content, uid, gid, mode }]
+  return { mounts, env, secrets: [content] }
 }
 
-function refuseSsh(mount: Extract<ExecMount, { kind: 'ssh' }>): void {
-  if (!mount.required) return
-  throw new SandboxError('SANDBOX_UNSUPPORTED', 'RUN --mount=type=ssh cannot be had yet', {
-    hint: 'give a key as a secret (RUN --mount=type=secret), or add required=false',
-  })
+async function sshMount(
+  mount: Extract<ExecMount, { kind: 'ssh' }>,
+  ports: MountPorts,
+  scope: Scope,
+): Promise<readonly SandboxMount[]> {
+  const source = Object.hasOwn(ports.ssh, mount.id) ? ports.ssh[mount.id] : undefined
+  if (source === undefined) {
+    if (!mount.required) return []
+    throw new SolveError('SOLVE_SECRET_MISSING', `no ssh agent or key "${mount.id}" was given`, {
+      hint: `build with --ssh ${mount.id}${mount.id === 'default' ? '' : '=SOCKET'} or --ssh ${mount.id}=KEYFILE`,
+    })
+  }
+  const { openSshSocket } = await import('./ssh-agent.js')
+  const socket = scope.use(await openSshSocket(source, ports.stateDirectory, mount))
+  return [{ kind: 'bind', hostPath: socket.path, target: mount.target, readonly: false }]
 }
 
 function inputOf(inputs: readonly VertexResult[], index: number): VertexResult {

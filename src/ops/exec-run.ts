@@ -34,8 +34,8 @@ export async function runExec(
   const [sandbox, active] = await Promise.all([ports.openSandbox(), ports.store.snapshots.prepare()])
   scope.use(active)
   const user = findUser(op.user, layerStack(lowers))
-  const { mounts, env } = await prepareMounts(op, inputs, vertex, ports, scope, ctx)
-  const output = openStepOutput(vertex.id, () => ports.store.directory('logs'), ports.now, ctx)
+  const { mounts, env, secrets } = await prepareMounts(op, inputs, vertex, ports, scope, ctx)
+  const output = openStepOutput(vertex.id, () => ports.store.directory('logs'), ports.now, ctx, secrets)
   scope.defer(() => output.close())
   const plan: SandboxPlan = {
     argv: op.argv,
@@ -74,6 +74,7 @@ async function runCommand(
     onStderr: (data: Uint8Array) => output.write(2, data),
   } as const
   const status = await sandbox.run(plan, io, ctx.signal)
+  output.finish()
   // A command that was told to stop also ends with a code; that is not the failure to report.
   ctx.signal.throwIfAborted()
   if (status.exitCode === 0) return
@@ -81,7 +82,8 @@ async function runCommand(
 }
 
 function findUser(spec: string, view: FileView): SandboxUser {
-  if (spec === '' || spec === '0:0') return { uid: 0, gid: 0, additionalGids: [] }
+  // Nobody named is root with all of root's groups; a group that is named leaves the others out.
+  if (spec === '0:0') return { uid: 0, gid: 0, additionalGids: [] }
   const passwd = parsePasswd(readTextInView(view, '/etc/passwd') ?? '')
   const user = resolveUser(spec, passwd, parseGroup(readTextInView(view, '/etc/group') ?? ''))
   if (isResolvedUser(user)) return user

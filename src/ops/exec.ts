@@ -23,6 +23,8 @@ export interface ExecSettings {
 export interface ExecPorts extends MountPorts, Pick<CommitPorts, 'pool'> {
   readonly openSandbox: () => Promise<Sandbox>
   readonly settings: ExecSettings
+  /** Secrets whose value the key depends on. */
+  readonly secretsInKey: ReadonlySet<string>
   readonly now: () => number
 }
 
@@ -37,12 +39,27 @@ export function createExecRunner(ports: ExecPorts): OpRunner<ExecOp> {
   }
 }
 
+/** A salted hash for each secret that is to be in the key. Without the salt, which is this store's, it says nothing. */
+async function secretHashes(
+  op: ExecOp,
+  { secretsInKey, findSecret, store }: Pick<ExecPorts, 'secretsInKey' | 'findSecret' | 'store'>,
+): Promise<Record<string, string>> {
+  const hashes: Record<string, string> = {}
+  for (const mount of op.mounts) {
+    if (mount.kind !== 'secret' || !secretsInKey.has(mount.id)) continue
+    const { hashSecret } = await import('./secret-hash.js')
+    const content = await findSecret(mount.id)
+    if (content !== undefined) hashes[`secret.${mount.id}`] = hashSecret(content, store.directory('memo'))
+  }
+  return hashes
+}
+
 /** Files that are mounted from a context are in the key as COPY has them: by what is selected, not as the whole context. */
 async function execKey(
   op: ExecOp,
   inputs: readonly VertexInput[],
   vertex: Vertex,
-  { copyRunner }: ExecPorts,
+  { copyRunner, ...ports }: ExecPorts,
   ctx: Context,
 ): Promise<KeyParts> {
   const components: Record<string, string> = {}
@@ -59,6 +76,9 @@ async function execKey(
     for (const [name, value] of Object.entries(parts.components)) components[`mount.${mount.target}.${name}`] = value
   }
   // An op is plain data; an interface is just not assignable to an index signature.
-  const fields = files.length === 0 ? op : { op, files }
+  const secrets = await secretHashes(op, ports)
+  Object.assign(components, secrets)
+  const hasSecrets = Object.keys(secrets).length > 0
+  const fields = files.length === 0 && !hasSecrets ? op : { op, files, ...(hasSecrets ? { secrets } : {}) }
   return { fields: fields as unknown as CanonicalValue, components, coveredInputs: [...covered] }
 }

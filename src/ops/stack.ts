@@ -4,9 +4,15 @@ import { StoreError } from '../core/errors.js'
 import type { VertexResult } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
 
-/** Absolute paths of the layers' directories, bottom first. All must be here: the solver sees to it. */
+/**
+ * Absolute paths of the layers' directories, bottom first. All must be here: the solver sees to it.
+ *
+ * Of a layer that is there several times (two steps that changed nothing, say) only the topmost counts: it hides all that
+ * the lower ones show, and the kernel refuses to mount a directory over itself.
+ */
 export function layerDirectories(store: Pick<Store, 'layers' | 'snapshots'>, diffIds: readonly DiffID[]): string[] {
-  return diffIds.map((diffId) => {
+  const topmost = diffIds.filter((diffId, i) => diffIds.indexOf(diffId, i + 1) < 0)
+  return topmost.map((diffId) => {
     const snapshot = store.layers.find(diffId)?.snapshot
     if (snapshot === undefined) {
       throw new StoreError('STORE_SNAPSHOT_MISSING', `the files of layer ${diffId} are not in the store`, {

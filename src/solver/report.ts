@@ -28,7 +28,9 @@ export function createReport(now: () => number, ctx: Context): Report {
       if (how.has(vertex.id)) return
       how.set(vertex.id, by)
       begin(vertex)
-      ctx.emit({ type: 'vertex-done', id: vertex.id, name: vertex.name, atMs: now(), cached: by !== 'ran' })
+      // A context was looked at just now.
+      const looked = by === 'known' && vertex.op.kind === 'context'
+      ctx.emit({ type: 'vertex-done', id: vertex.id, name: vertex.name, atMs: now(), cached: by !== 'ran' && !looked })
     },
     failed(vertex, error) {
       if (!started.has(vertex.id)) return

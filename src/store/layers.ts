@@ -14,7 +14,7 @@ import { withLock } from './lock.js'
 import { matchesList } from './matches-list.js'
 import { isObject, isTextList, readRecord, writeRecord } from './record-file.js'
 import type { Session } from './session.js'
-import type { LayerRecord, Layers } from './types.js'
+import type { LayerClaim, LayerRecord, Layers } from './types.js'
 
 /** A layer record as it is on disk. */
 export interface SavedLayer extends LayerRecord {
@@ -63,7 +63,7 @@ function load(session: Session, diffId: DiffID): LayerRecord | undefined {
     return { ...rest, snapshot }
   }
   const isReachable = rest.sources.length > 0 || rest.blobs.some(({ digest }) => existsSync(session.layout.blob(digest)))
-  return isReachable && rest.blobs.length > 0 ? rest : undefined
+  return (isReachable && rest.blobs.length > 0) || (rest.claims ?? []).length > 0 ? rest : undefined
 }
 
 /** True when a snapshot has all its files. In the boot that made it, being there is enough: it came by rename. */
@@ -79,6 +79,9 @@ function merge(session: Session, record: LayerRecord): LayerRecord {
   const existing = load(session, record.diffId)
   const snapshot = existing?.snapshot ?? record.snapshot
   const contentId = record.contentId ?? existing?.contentId
+  // Files that are here need nobody's word any more.
+  const claims =
+    snapshot !== undefined ? [] : unite([...(existing?.claims ?? []), ...(record.claims ?? [])], (claim) => JSON.stringify(claim))
   const merged: LayerRecord = {
     diffId: record.diffId,
     size: existing?.snapshot === undefined ? record.size : existing.size,
@@ -86,6 +89,7 @@ function merge(session: Session, record: LayerRecord): LayerRecord {
     sources: unite([...(existing?.sources ?? []), ...record.sources], (source) => source),
     ...(snapshot === undefined ? {} : { snapshot }),
     ...(contentId === undefined ? {} : { contentId }),
+    ...(claims.length === 0 ? {} : { claims }),
   }
   const saved: SavedLayer = { ...merged, bootId: session.bootId }
   if (JSON.stringify(existing) !== JSON.stringify(merged)) writeRecord(session.layout.layer(record.diffId), saved)
@@ -110,7 +114,7 @@ function unite<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
 /** True for a value of the form of a layer record. */
 export function isSavedLayer(value: unknown): value is SavedLayer {
   if (!isObject(value)) return false
-  const { diffId, snapshot, contentId, size, blobs, sources, bootId } = value
+  const { diffId, snapshot, contentId, size, blobs, sources, claims, bootId } = value
   return (
     typeof diffId === 'string' &&
     parseDiffId(diffId) !== undefined &&
@@ -120,8 +124,13 @@ export function isSavedLayer(value: unknown): value is SavedLayer {
     Array.isArray(blobs) &&
     blobs.every(isDescriptor) &&
     isTextList(sources) &&
+    (claims === undefined || (Array.isArray(claims) && claims.every(isClaim))) &&
     typeof bootId === 'string'
   )
+}
+
+function isClaim(value: unknown): value is LayerClaim {
+  return isObject(value) && typeof value.source === 'string' && isDescriptor(value.blob)
 }
 
 /** True for a value with the members that every descriptor has. */

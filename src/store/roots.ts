@@ -89,6 +89,7 @@ export function findNeeded(session: Session, doomed: ReadonlySet<string>, record
     if (!layers.has(hex)) continue
     if (layer.snapshot !== undefined) snapshots.add(layer.snapshot)
     for (const blob of layer.blobs) blobs.add(hexOf(blob.digest))
+    for (const { blob } of layer.claims ?? []) blobs.add(hexOf(blob.digest))
   }
   return { images: new Set(images.map((image) => hexOf(image.id))), layers, snapshots, blobs }
 }

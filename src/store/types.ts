@@ -64,10 +64,18 @@ export interface LayerRecord {
   readonly contentId?: Digest
   /** Bytes of the layer's files. */
   readonly size: number
-  /** Compressed forms that are known: in `blobs/`, or at one of `sources`. */
+  /** Compressed forms that were unpacked here, or made here, and so are known to be this layer: in `blobs/` or at `sources`. */
   readonly blobs: readonly Descriptor[]
   /** Where a missing blob can be fetched: `registry/repository` each. */
   readonly sources: readonly string[]
+  /** What images from outside say is this layer. Nothing but unpacking may believe it; gone once the files are here. */
+  readonly claims?: readonly LayerClaim[]
+}
+
+/** A manifest says that `blob`, which `source` has, is a layer. Anybody can say that of any blob. */
+export interface LayerClaim {
+  readonly blob: Descriptor
+  readonly source: string
 }
 
 /** Layers by DiffID. */

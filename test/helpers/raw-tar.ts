@@ -8,6 +8,7 @@ export interface RawEntry {
   readonly target?: string
   readonly mode?: number
   readonly uid?: number
+  readonly gid?: number
   readonly mtime?: number
   /** Claims this size whatever the content is. */
   readonly size?: number
@@ -39,7 +40,7 @@ function encode(entry: RawEntry): Buffer {
   header.write(entry.name, 0, 100, 'utf8')
   octal(entry.mode ?? (entry.type === '5' ? 0o755 : 0o644), 100, 8)
   octal(entry.uid ?? 0, 108, 8)
-  octal(0, 116, 8)
+  octal(entry.gid ?? 0, 116, 8)
   octal(entry.size ?? content.length, 124, 12)
   octal(entry.mtime ?? 1_000_000, 136, 12)
   header.write(entry.type ?? '0', 156, 'latin1')

@@ -80,7 +80,7 @@ test("a directory that exists keeps its metadata at the top and takes the source
   assert.equal(merged.readdir('/app/sub'), ['f', 'old'])
 })
 
-test('wildcards: no match is success, directories are merged flat, * does not cross a slash', async () => {
+test('wildcards: no match is success but a missing directory is not, directories are merged flat, * does not cross a slash', async () => {
   const files = { 'a.txt': 'A', 'b.txt': 'B', 'x/c.txt': 'C', 'y/d.txt': 'D', 'y/e/f': 'F' }
   assert.equal(await copy(files, { from: ['*.md'], destination: '/d/' }), [])
   assert.equal(await copy(files, { from: ['*.txt'], destination: '/d/' }), [
@@ -95,6 +95,9 @@ test('wildcards: no match is success, directories are merged flat, * does not cr
     'd/c.txt 644 0:0 C',
     'd/d.txt 644 0:0 D',
   ])
+  const error = await failure(files, { from: ['nowhere/*'], destination: '/d/' })
+  assert.is(error.code, 'COPY_SOURCE_NOT_FOUND')
+  assert.match(error.message, '"nowhere" does not exist')
 })
 
 test('several files need a destination that is a directory', async () => {

@@ -115,4 +115,12 @@ test('an exit code above 128 names the signal', () => {
   assert.is(signalName(9), 'SIGKILL')
 })
 
+test('the primary group is among the further groups', () => {
+  const groups = (gid: number, additionalGids: readonly number[]): readonly number[] =>
+    ociConfig({ ...plan, user: { uid: 1000, gid, additionalGids } }, host).process.user.additionalGids
+  assert.equal(groups(1000, [29]), [1000, 29])
+  assert.equal(groups(0, []), [0])
+  assert.equal(groups(10, [29, 10]), [10, 29])
+})
+
 test.run()

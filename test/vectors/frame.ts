@@ -19,6 +19,8 @@ export type Outcome =
   | { readonly status: 'passed' }
   | { readonly status: 'failed'; readonly detail: string }
   | { readonly status: 'skipped'; readonly reason: string }
+  /** Another result than the case's, on purpose: it stands in docs/differences.md. */
+  | { readonly status: 'different' }
 
 /** Judges one case: one outcome, or one for each part. Throwing is failing. */
 export type Judge = (vector: VectorCase, folder: string) => Outcome | readonly Outcome[] | Promise<Outcome | readonly Outcome[]>
@@ -26,6 +28,10 @@ export type Judge = (vector: VectorCase, folder: string) => Outcome | readonly O
 /** A wired suite: which files it has and how their cases are judged. */
 export interface Suite {
   readonly files: Readonly<Record<string, Judge>>
+  /** How many cases are judged at a time; 1 if absent. */
+  readonly jobs?: number
+  /** Releases what the judges share. */
+  readonly close?: () => Promise<void>
 }
 
 /** The sum of a suite. */
@@ -35,6 +41,9 @@ export interface Tally {
   /** How often each reason for skipping was given. */
   readonly skipped: ReadonlyMap<string, number>
 }
+
+/** The reason under which deliberate differences are counted. */
+export const differentOnPurpose = 'different on purpose, see docs/differences.md'
 
 /** Passed. */
 export const passed: Outcome = { status: 'passed' }
@@ -79,17 +88,35 @@ export function recordOf(value: unknown): Readonly<Record<string, unknown>> {
   return Object.fromEntries(Object.entries(value))
 }
 
-/** Runs all files of a suite. */
+/** Runs all files of a suite, `jobs` cases at a time; failures are in the order of the files. */
 export async function runSuite(suite: Suite, folder: string): Promise<Tally> {
+  const work = Object.entries(suite.files).flatMap(([file, judge]) =>
+    readCases(join(folder, file)).map((vector) => ({ judge, vector })),
+  )
+  const results: (readonly Outcome[])[] = []
+  const queue = work.entries()
+  const worker = async (): Promise<void> => {
+    for (const [i, { judge, vector }] of queue) results[i] = await judgeSafely(judge, vector, folder)
+  }
+  try {
+    await Promise.all(Array.from({ length: suite.jobs ?? 1 }, worker))
+  } finally {
+    await suite.close?.()
+  }
+  return tallyOf(work.map(({ vector }, i) => ({ id: vector.id, outcomes: results[i] ?? [] })))
+}
+
+function tallyOf(judged: readonly { readonly id: string; readonly outcomes: readonly Outcome[] }[]): Tally {
   const failures: string[] = []
   const skipped = new Map<string, number>()
   let count = 0
-  for (const [file, judge] of Object.entries(suite.files)) {
-    for (const vector of readCases(join(folder, file))) {
-      for (const outcome of await judgeSafely(judge, vector, folder)) {
-        if (outcome.status === 'passed') count++
-        else if (outcome.status === 'skipped') skipped.set(outcome.reason, (skipped.get(outcome.reason) ?? 0) + 1)
-        else failures.push(`${vector.id}: ${outcome.detail}`)
+  for (const { id, outcomes } of judged) {
+    for (const outcome of outcomes) {
+      if (outcome.status === 'passed') count++
+      else if (outcome.status === 'failed') failures.push(`${id}: ${outcome.detail}`)
+      else {
+        const reason = outcome.status === 'skipped' ? outcome.reason : differentOnPurpose
+        skipped.set(reason, (skipped.get(reason) ?? 0) + 1)
       }
     }
   }

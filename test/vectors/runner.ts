@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { didYouMean } from '../../src/core/suggest.js'
 import { countCases, runSuite, type Suite, type Tally } from './frame.js'
 
-const wired: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> = {
+const wired: Readonly<Record<string, (folder: string) => Promise<{ readonly suite: Suite }>>> = {
   parser: () => import('./parser.js'),
   shell: () => import('./shell.js'),
   instructions: () => import('./instructions.js'),
@@ -12,6 +12,8 @@ const wired: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> 
   dag: () => import('./dag.js'),
   lint: () => import('./lint.js'),
   dockerignore: () => import('./dockerignore.js'),
+  conformance: async () => ({ suite: await (await import('./conformance.js')).openSuite() }),
+  integration: async (folder) => ({ suite: await (await import('./integration.js')).openSuite(folder) }),
 }
 
 function isFolder(path: string): boolean {
@@ -34,7 +36,7 @@ async function runOne(directory: string, name: string): Promise<boolean> {
     process.stdout.write(`${formatTally(name, { passed: 0, failures: [], skipped: new Map([[reason, count]]) })}\n`)
     return true
   }
-  const tally = await runSuite((await load()).suite, folder)
+  const tally = await runSuite((await load(folder)).suite, folder)
   for (const failure of tally.failures) process.stdout.write(`FAIL ${name}/${failure}\n`)
   process.stdout.write(`${formatTally(name, tally)}\n`)
   return tally.failures.length === 0

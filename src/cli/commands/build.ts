@@ -65,7 +65,7 @@ async function readContext(
     const { readStdinDockerfile } = await import('../stdin-context.js')
     return { context, buildContexts, dockerfile: await readStdinDockerfile(shell.stdin) }
   }
-  return { context, buildContexts, dockerfile: file === undefined ? undefined : { path: resolve(shell.cwd, file) } }
+  return { context, buildContexts, dockerfile: file === undefined ? undefined : { path: file } }
 }
 
 /** The files that were asked for, and the result: with `-q` on stdout as docker prints it, else a line on stderr. */

@@ -16,7 +16,11 @@ export const command = defineCommand({
     all: { type: 'boolean', short: 'a', help: 'Remove all images, all cached results and the caches of RUN --mount=type=cache' },
     cache: { type: 'boolean', help: 'Remove all cached results and the caches of RUN --mount=type=cache, and keep named images' },
     'dry-run': { type: 'boolean', help: 'Only say what would be removed' },
-    filter: { type: 'list', value: 'until=time', help: 'Only what was not used for a time (24h, 90m, 7d) or since a date' },
+    filter: {
+      type: 'list',
+      value: 'filter',
+      help: 'Only what was not used since (until=24h, until=DATE), or only caches of RUN (type=exec.cachemount)',
+    },
     force: { type: 'boolean', short: 'f', help: 'Accepted for docker: mille does not ask' },
     'max-used-space': {
       type: 'bytes',
@@ -29,14 +33,18 @@ export const command = defineCommand({
   arguments: [0, 0],
   async run({ values }, shell) {
     const [{ openStore }, { collectGarbage }] = await Promise.all([import('../../store/store.js'), import('../../store/gc.js')])
-    const unusedSince = readUntil(values.filter, shell.now())
+    const unusedSince = readUntil(
+      values.filter.filter((filter) => filter !== cacheMountsFilter),
+      shell.now(),
+    )
+    const onlyCacheMounts = values.filter.includes(cacheMountsFilter)
     const keepBytes = values['max-used-space']
     await using store = await openStore(storeRoot(shell))
     const report = await collectGarbage(store, {
-      images: values.all ? 'all' : 'dangling',
-      records: values.all || values.cache ? 'all' : keepBytes === undefined ? 'none' : { keepBytes },
-      cacheMounts: values.all || values.cache,
-      logs: true,
+      images: onlyCacheMounts ? 'none' : values.all ? 'all' : 'dangling',
+      records: onlyCacheMounts ? 'none' : values.all || values.cache ? 'all' : keepBytes === undefined ? 'none' : { keepBytes },
+      cacheMounts: onlyCacheMounts || values.all || values.cache,
+      logs: !onlyCacheMounts,
       dryRun: values['dry-run'],
       ...(unusedSince === undefined ? {} : { unusedSince }),
     })
@@ -48,6 +56,8 @@ export const command = defineCommand({
     return 0
   },
 })
+
+const cacheMountsFilter = 'type=exec.cachemount'
 
 const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -62,7 +72,7 @@ function readUntil(filters: readonly string[], now: number): number | undefined 
     const time = isSpan ? now - span : Date.parse(value ?? '')
     if (Number.isNaN(time)) {
       throw new UsageError('USAGE_BAD_FLAG', `--filter "${filter}" is not known`, {
-        hint: 'write until=24h, or until=2026-01-31',
+        hint: 'write until=24h, until=2026-01-31 or type=exec.cachemount',
       })
     }
     since = time

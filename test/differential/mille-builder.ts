@@ -1,0 +1,36 @@
+/** Builds cases with mille as a library: one store for all of them. */
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { BuildError } from '../../src/core/errors.js'
+import { build, importImage } from '../../src/index.js'
+import { layoutOf } from '../../src/store/layout.js'
+import { baseTar } from '../helpers/bases.js'
+import { mustRun } from '../helpers/cli.js'
+import { describeTree } from '../helpers/rootfs.js'
+import { type Builder, isNoise, pickConfig } from './built.js'
+import { base } from './generate.js'
+
+/** Makes a store with the base in it. */
+export async function openMille(directory: string): Promise<Builder> {
+  const root = join(directory, 'mille')
+  const common = { root, stateDirectory: join(directory, 'mille-run'), env: { PATH: process.env.PATH } }
+  await importImage({ ...common, source: await baseTar('busybox'), reference: base })
+  let count = 0
+  return async (context, buildArgs) => {
+    const dest = join(directory, `mille-out-${count++}`)
+    mkdirSync(dest)
+    try {
+      const tar = `${dest}.tar`
+      const outputs = [{ type: 'image' as const }, { type: 'tar' as const, dest: tar }]
+      const result = await build({ ...common, context, buildArgs, network: 'host', allow: ['network.host'], outputs })
+      await mustRun('tar', ['-xpf', tar, '--numeric-owner', '-C', dest])
+      const image = JSON.parse(readFileSync(layoutOf(root).blob(result.imageId), 'utf8')) as { config: Record<string, unknown> }
+      return { config: pickConfig(image.config), tree: describeTree(dest, isNoise) }
+    } catch (error) {
+      if (error instanceof BuildError) return { refused: `${error.code} ${error.message}` }
+      throw error
+    } finally {
+      for (const path of [dest, `${dest}.tar`]) rmSync(path, { recursive: true, force: true })
+    }
+  }
+}

@@ -1,0 +1,28 @@
+/** What is read of the contexts before a build. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { readBuildFiles } from '../../src/engine/dockerfile.js'
+
+test('a build context cannot take a reserved name, and other names work', () => {
+  const context = mkdtempSync(join(tmpdir(), 'mille-test-'))
+  try {
+    writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\n')
+    const read = (name: string): unknown => {
+      try {
+        return readBuildFiles({ context, buildContexts: { [name]: context } }).directories[name]
+      } catch (error) {
+        return (error as { readonly code?: string }).code
+      }
+    }
+    assert.is(read('other'), context)
+    assert.is(read('context'), 'CONTEXT_UNSUPPORTED')
+    assert.is(read('scratch'), 'CONTEXT_UNSUPPORTED')
+  } finally {
+    rmSync(context, { recursive: true })
+  }
+})
+
+test.run()
