@@ -13,7 +13,7 @@ export function randomCopy(state: StageState): string {
   const sources = Array.from({ length: several ? 2 + random.below(2) : 1 }, () => randomSource(state))
   const keyword = add ? 'ADD' : 'COPY'
   return assemble(
-    [keyword, ...randomFlags(state)],
+    [keyword, ...(add && !abilities.chmod ? [] : randomFlags(state))],
     [...sources, destination(state, several || sources.some((source) => /[*?[]/.test(source)))],
     state,
   )
