@@ -114,7 +114,8 @@ async function makeImage(
   layers: EngineLayers,
 ): Promise<{ readonly solution: Solution; readonly image: AssembledImage }> {
   const { settings, ctx } = engine
-  const jobs = options.jobs ?? availableParallelism()
+  // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
+  const jobs = options.jobs ?? Math.max(4, availableParallelism())
   const solution = await solve(plan, { jobs, now: settings.now }, createPorts(engine, layers, files.directories, options), ctx)
   const times = { madeAt: firstMadeAt(plan, solution, engine), epoch: options.sourceDateEpoch }
   return { solution, image: assembleImage(plan.image, solution.rootfs, times) }

@@ -34,7 +34,7 @@ export const buildFlags = {
   file: { type: 'string', short: 'f', value: 'path', help: 'The Dockerfile; - for stdin', defaultText: '"PATH/Dockerfile"' },
   'force-rm': { type: 'boolean', help: 'Accepted for docker: nothing is ever left of a step' },
   iidfile: { type: 'string', value: 'path', help: 'Write the image id to a file' },
-  jobs: { type: 'integer', value: 'number', help: 'How many steps run at once', defaultText: 'the number of cores' },
+  jobs: { type: 'integer', value: 'number', help: 'How many steps run at once', defaultText: 'the number of cores, at least 4' },
   label: { type: 'list', value: 'name=value', help: 'Set a label of the image' },
   load: { type: 'boolean', help: 'Put the image into the store, beside other outputs; without --output it always is' },
   'metadata-file': { type: 'string', value: 'path', help: 'Write what was built as JSON to a file' },

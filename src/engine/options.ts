@@ -139,7 +139,7 @@ export interface BuildOptions extends EngineOptions {
   readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined
   readonly shmSizeBytes?: number | undefined
   readonly limits?: ResourceLimits | undefined
-  /** How many steps run at once; the number of cores. */
+  /** How many steps run at once; the number of cores, at least 4. */
   readonly jobs?: number | undefined
   /** Seconds since 1970 that no time in the image is later than. */
   readonly sourceDateEpoch?: number | undefined
