@@ -23,14 +23,16 @@ function checked(text: string, name: string): string {
 
 /** All comments of a text: `#` lines outside here-documents are hard to tell, so all lines that begin with one. */
 function commentsOf(text: string): string[] {
-  return text
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line.startsWith('#') && line !== '#')
-    .map((line) => line.replace(/^#\s*/, '').replace(/\s*=\s*/, '='))
-    // The names of directives are written in lower case.
-    .map((line) => line.replace(/^(escape|syntax|check)=/i, (name) => name.toLowerCase()))
-    .sort()
+  return (
+    text
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line.startsWith('#') && line !== '#')
+      .map((line) => line.replace(/^#\s*/, '').replace(/\s*=\s*/, '='))
+      // The names of directives are written in lower case.
+      .map((line) => line.replace(/^(escape|syntax|check)=/i, (name) => name.toLowerCase()))
+      .sort()
+  )
 }
 
 test('formatting every Dockerfile of the fixtures keeps its meaning and its comments', () => {
