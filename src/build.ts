@@ -6,7 +6,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { type CanonicalValue, canonicalJson } from './core/canonical.js'
-import type { Context } from './core/context.js'
+import type { BuildEvent, Context } from './core/context.js'
 import type { Descriptor } from './core/descriptor.js'
 import type { Diagnostic } from './core/diagnostic.js'
 import { digestOf } from './core/digest.js'
@@ -15,12 +15,14 @@ import { familiarReference, formatReference, type Reference } from './core/refer
 import { lintBuild } from './engine/checks.js'
 import { type BuildFiles, readBuildFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
+import { createExplaining } from './engine/explaining.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
 import { createLayers, type EngineLayers } from './engine/layers.js'
-import type { BuildOptions, BuildResult } from './engine/options.js'
+import { type BuildOptions, type BuildResult, engineDefaults } from './engine/options.js'
 import { exportTo } from './engine/outputs.js'
 import { parseAnew, parseRemembered } from './engine/parse-memo.js'
+import { openRecorder } from './engine/recorder.js'
 import { createPorts } from './engine/runners.js'
 import { type AssembledImage, assembleImage } from './exporter/assemble.js'
 import { analyze } from './frontend/analyze.js'
@@ -41,20 +43,39 @@ const prunedTries = 3
  * @throws BuildError of the step that failed, with its place; CancelledError when `options.signal` aborted
  */
 export function build(options: BuildOptions): Promise<BuildResult> {
-  return withEngine(options, async (engine) => {
-    const names = (options.tags ?? []).map(requireReference)
-    const files = readBuildFiles(options)
-    const layers = createLayers(engine)
-    const { plan, warnings } = await makePlan(files, options, engine, layers)
-    for (let tries = 1; ; tries++) {
-      const { solution, image } = await makeImage(plan, files, options, engine, layers)
-      const manifest = await exportAll(image, names, options, engine, layers)
-      // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
-      if (engine.store.layers.arePresent(image.config.rootfs.diff_ids)) return report(image, manifest, names, solution, warnings)
-      if (tries === prunedTries)
-        throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+  const { now, onEvent, signal } = engineDefaults(options)
+  const recorder = openRecorder(options, randomName(25), now, options.history ?? true)
+  const handle = (event: BuildEvent): void => {
+    recorder.handle(event)
+    onEvent(event)
+  }
+  return withEngine({ ...options, onEvent: handle }, async (engine) => {
+    recorder.begin(() => engine.store.directory('history'))
+    try {
+      const result = await buildWith(engine, options, recorder.id)
+      recorder.succeeded(result)
+      return result
+    } catch (error) {
+      recorder.failed(error, signal.aborted)
+      throw error
     }
   })
+}
+
+async function buildWith(engine: Engine, options: BuildOptions, id: string): Promise<BuildResult> {
+  const names = (options.tags ?? []).map(requireReference)
+  const files = readBuildFiles(options)
+  const layers = createLayers(engine)
+  const { plan, warnings } = await makePlan(files, options, engine, layers)
+  for (let tries = 1; ; tries++) {
+    const { solution, image } = await makeImage(plan, files, options, engine, layers)
+    const manifest = await exportAll(image, names, options, engine, layers)
+    // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
+    if (engine.store.layers.arePresent(image.config.rootfs.diff_ids))
+      return report(image, manifest, names, solution, warnings, id)
+    if (tries === prunedTries)
+      throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+  }
 }
 
 interface Planned {
@@ -116,7 +137,9 @@ async function makeImage(
   const { settings, ctx } = engine
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
-  const solution = await solve(plan, { jobs, now: settings.now }, createPorts(engine, layers, files.directories, options), ctx)
+  const explaining = createExplaining(plan, files, options, engine)
+  const ports = createPorts(engine, layers, files.directories, options, explaining)
+  const solution = await solve(plan, { jobs, now: settings.now }, ports, ctx).finally(explaining.save)
   const times = { madeAt: firstMadeAt(plan, solution, engine), epoch: options.sourceDateEpoch }
   return { solution, image: assembleImage(plan.image, solution.rootfs, times) }
 }
@@ -158,15 +181,19 @@ function report(
   names: readonly Reference[],
   solution: Solution,
   warnings: readonly Diagnostic[],
+  id: string,
 ): BuildResult {
   return {
     imageId: image.id,
     manifest,
     names: names.map(formatReference),
-    steps: solution.vertices.map(({ name, by, key }) => ({ name, cached: by !== 'ran', key: key.digest })),
+    steps: solution.vertices.map(({ name, by, key, reason }) => ({
+      ...{ name, cached: by !== 'ran', key: key.digest },
+      ...(reason === undefined ? {} : { reason }),
+    })),
     warnings,
     metadata: {
-      'buildx.build.ref': `mille/mille/${randomName(25)}`,
+      'buildx.build.ref': `mille/mille/${id}`,
       'containerimage.config.digest': image.id,
       'containerimage.digest': manifest?.digest ?? image.id,
       ...(manifest === undefined ? {} : { 'containerimage.descriptor': manifest }),

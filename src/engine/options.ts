@@ -8,6 +8,7 @@ import type { Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import type { Digest } from '../core/digest.js'
 import { type Platform, platformOf } from '../core/platform.js'
+import type { StepReason } from '../core/reason.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 
 /** What every operation needs: where the store is, who is asked for what, and who listens. */
@@ -147,6 +148,8 @@ export interface BuildOptions extends EngineOptions {
   readonly outputs?: readonly BuildOutput[] | undefined
   /** Push the `image` output to its names; false. */
   readonly push?: boolean | undefined
+  /** Keep a record of the build in the store; true. */
+  readonly history?: boolean | undefined
 }
 
 /** One step of a build, as it ended. */
@@ -154,6 +157,8 @@ export interface BuiltStep {
   readonly name: string
   readonly cached: boolean
   readonly key: Digest
+  /** Why it ran. */
+  readonly reason?: StepReason
 }
 
 /** What a build made. */

@@ -35,7 +35,9 @@ export async function solve(plan: BuildPlan, options: SolveOptions, ports: Solve
     rootfs,
     vertices: vertices.flatMap(({ id, name }) => {
       const item = keyed.get(id)
-      return item === undefined ? [] : [{ id, name, key: item.key, by: report.how.get(id) ?? 'unneeded' }]
+      if (item === undefined) return []
+      const reason = report.reasons.get(id)
+      return [{ id, name, key: item.key, by: report.how.get(id) ?? 'unneeded', ...(reason === undefined ? {} : { reason }) }]
     }),
   }
 }
@@ -73,6 +75,8 @@ async function solveSteps(target: VertexId, prepared: Prepared): Promise<SolvedL
     demand: (id) => demand(id, solving),
     report: stoppingReport(prepared, failures, stop),
   }
+  const { keyed, found, ports } = prepared
+  ports.explainer?.begin([...keyed.values()].filter(({ vertex }) => !found.missing.has(vertex.id)))
   try {
     const outcome = await demand(target, solving)
     if (outcome.layers === undefined) throw new Error('the target of a plan is not a root filesystem')
