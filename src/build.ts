@@ -19,7 +19,7 @@ import { createExplaining } from './engine/explaining.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
 import { createLayers, type EngineLayers } from './engine/layers.js'
-import { type BuildOptions, type BuildResult, engineDefaults } from './engine/options.js'
+import { type BuildOptions, type BuildResult, type DryRunResult, engineDefaults } from './engine/options.js'
 import { exportTo } from './engine/outputs.js'
 import { parseAnew, parseRemembered } from './engine/parse-memo.js'
 import { openRecorder } from './engine/recorder.js'
@@ -59,6 +59,34 @@ export function build(options: BuildOptions): Promise<BuildResult> {
       recorder.failed(error, signal.aborted)
       throw error
     }
+  })
+}
+
+/**
+ * Says what `build` would run and why. Runs nothing, fetches no layer, and writes nothing below the store's directory;
+ * what a registry says of base images that are not here is asked for.
+ *
+ * @throws as `build` does, but for what goes wrong in steps
+ */
+export async function dryRun(options: BuildOptions): Promise<DryRunResult> {
+  const { openShadow, scratchRoot } = await import('./engine/shadow.js')
+  // Where there is no store yet, none is made.
+  using root = scratchRoot(engineDefaults(options).root)
+  return await withEngine({ ...options, root: root.path }, async (engine) => {
+    await using store = await openShadow(engine.store)
+    const shadow: Engine = { ...engine, store, contextMemo: `${root.path}/memo` }
+    const files = readBuildFiles(options)
+    const layers = createLayers(shadow)
+    const { plan, warnings } = await makePlan(files, options, shadow, layers)
+    const explaining = createExplaining(plan, files, options, shadow, false)
+    const ports = createPorts(shadow, layers, files.directories, options, explaining)
+    const { foresee } = await import('./solver/foresee.js')
+    const foreseen = await foresee(plan, ports, explaining, shadow.ctx)
+    const steps = foreseen.map(({ vertex, status, reason }) => ({
+      ...{ id: vertex.id, name: vertex.name, status },
+      ...(reason === undefined ? {} : { reason }),
+    }))
+    return { steps, warnings }
   })
 }
 

@@ -10,6 +10,7 @@ import type { Digest } from '../core/digest.js'
 import { type Platform, platformOf } from '../core/platform.js'
 import type { StepReason } from '../core/reason.js'
 import type { SshSource } from '../ops/ssh-agent.js'
+import type { LoggedStep } from './step-log.js'
 
 /** What every operation needs: where the store is, who is asked for what, and who listens. */
 export interface EngineOptions {
@@ -159,6 +160,12 @@ export interface BuiltStep {
   readonly key: Digest
   /** Why it ran. */
   readonly reason?: StepReason
+}
+
+/** What a build would do. */
+export interface DryRunResult {
+  readonly steps: readonly LoggedStep[]
+  readonly warnings: readonly Diagnostic[]
 }
 
 /** What a build made. */

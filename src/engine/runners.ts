@@ -53,9 +53,10 @@ function createRunners(
     image: createImageRunner(layers),
     context: createContextRunner({
       directories: new Map(Object.entries(directories)),
-      memoDirectory: store.directory('memo'),
+      memoDirectory: engine.contextMemo ?? store.directory('memo'),
       pool,
       nowMs: settings.now,
+      remember: engine.contextMemo === undefined,
     }),
     copy,
     exec: createExecRunner({

@@ -18,6 +18,8 @@ export interface ContextRunnerOptions {
   readonly memoDirectory: string
   readonly pool: WorkerPool
   readonly nowMs: () => number
+  /** False: nothing is written to the memo; true. */
+  readonly remember?: boolean
 }
 
 /** Makes the runner of contexts. Its views are `ContextView`s. */
@@ -30,8 +32,9 @@ export function createContextRunner(options: ContextRunnerOptions): OpRunner<Con
           hint: didYouMean(op.name, options.directories.keys()) ?? `give it with --build-context ${op.name}=DIRECTORY`,
         })
       }
-      const { memoDirectory, pool, nowMs } = options
-      return { kind: 'files', view: openContext(root, { ignore: compileIgnore(op.ignore), memoDirectory, pool, nowMs: nowMs() }) }
+      const { memoDirectory, pool, nowMs, remember = true } = options
+      const ignore = compileIgnore(op.ignore)
+      return { kind: 'files', view: openContext(root, { ignore, memoDirectory, pool, nowMs: nowMs(), remember }) }
     },
   }
 }

@@ -1,14 +1,24 @@
 /** `mille build`. */
 import { resolve } from 'node:path'
+import type { BuildEvent } from '../../core/context.js'
 import { UsageError } from '../../core/errors.js'
 import type { BuildOptions, BuildResult } from '../../engine/options.js'
+import { StepLog } from '../../engine/step-log.js'
 import { writeFileAtomic } from '../../io/fs.js'
 import { Scope } from '../../io/scope.js'
 import type { FlagValues } from '../args.js'
 import { readBuildCall, runBuildCall } from '../build-call.js'
-import { buildFlags, readBuildContexts, readBuildFlags, readContextPath, unsupportedBuildFlags } from '../build-flags.js'
+import {
+  buildFlags,
+  readBuildContexts,
+  readBuildFlags,
+  readContextPath,
+  unsupportedBuildFlags,
+  writesToStdout,
+} from '../build-flags.js'
 import { defineCommand } from '../command.js'
 import { engineOptions } from '../engine-options.js'
+import type { ExplainReport } from '../explain-report.js'
 import { openListener } from '../listener.js'
 import type { Shell } from '../shell.js'
 import { withWarningsAtEnd } from '../warnings.js'
@@ -30,19 +40,37 @@ export const command = defineCommand({
     await using scope = new Scope()
     const files = await readContext(values, positionals[0] ?? '', scope, shell)
     if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
-    const { build } = await import('../../build.js')
+    const { build, dryRun } = await import('../../build.js')
+    const format = values.explain ?? (values['dry-run'] ? 'text' : undefined)
+    if (values['dry-run']) {
+      const { steps } = await dryRun({ ...engineOptions(shell, shell.emit), ...flags, ...files })
+      await printReport({ dryRun: true, steps }, format, shell)
+      return 0
+    }
+    const log = new StepLog()
     const mode = values.quiet ? 'quiet' : values.progress
     const listener = withWarningsAtEnd(await openListener(mode, 'Building', shell), mode, shell)
+    const handle = (event: BuildEvent): void => {
+      if (format !== undefined) log.add(event)
+      listener.handle(event)
+    }
     let result: BuildResult
     try {
-      result = await build({ ...engineOptions(shell, listener.handle), ...flags, ...files })
+      result = await build({ ...engineOptions(shell, handle), ...flags, ...files })
     } finally {
       listener.close()
+      await printReport({ dryRun: false, steps: log.steps }, format, shell)
     }
     report(result, values, shell)
     return 0
   },
 })
+
+async function printReport(found: ExplainReport, format: string | undefined, shell: Shell): Promise<void> {
+  if (format === undefined) return
+  const { explainJson, explainText } = await import('../explain-report.js')
+  shell.print(format === 'json' ? explainJson(found) : explainText(found))
+}
 
 /** Where the context and the Dockerfile are; at most one of them is stdin. */
 async function readContext(
@@ -80,8 +108,4 @@ function report(result: BuildResult, values: Values, shell: Shell): void {
   }
   if (values.progress === 'quiet' || values.progress === 'none' || values.progress === 'rawjson') return
   shell.note(`\n${[result.imageId, ...result.names].join('\n  ')}`)
-}
-
-function writesToStdout(output: string): boolean {
-  return output === '-' || /(^|,)dest=-(,|$)/.test(output) || /^type=(tar|oci|docker)$/.test(output)
 }
