@@ -20,9 +20,11 @@ export function explainJson({ dryRun, steps }: ExplainReport): string {
 /** The report for people. */
 export function explainText({ dryRun, steps }: ExplainReport): string {
   const shown = steps.filter(({ reason }) => reason !== undefined)
-  const counted = steps.filter(({ name }) => !name.startsWith('[internal]'))
   if (shown.length === 0) return dryRun ? 'no step would run\n' : 'no step ran\n'
-  const head = `${shown.length} of ${counted.length} steps ${dryRun ? 'would run' : 'ran'}\n`
+  const counted = steps.filter(({ name }) => /^\[[^\]]*\d+\/\d+\] /.test(name))
+  const open = shown.filter(({ status }) => status === 'may-run').length
+  const did = dryRun ? `would run${open > 0 ? `, ${open} of them perhaps` : ''}` : 'ran'
+  const head = `${shown.length} of ${counted.length} steps ${did}\n`
   return head + shown.map(stepText).join('')
 }
 
