@@ -18,7 +18,7 @@ export const command = defineCommand({
   usage: '[OPTIONS] [A [B]]',
   summary: 'Show what two builds did differently',
   notes: ['A and B are ids, the start of ids, or ^N for the N-th before the last; ^1 and ^0 if they are left out.'],
-  flags: { format: { type: 'string', value: 'format', choices: ['json'], help: 'json' } },
+  flags: { format: { type: 'string', value: 'format', choices: ['json'], help: 'As JSON instead of text' } },
   arguments: [0, 2],
   async run({ values, positionals }, shell) {
     const [a = '^1', b = '^0'] = positionals
@@ -36,14 +36,18 @@ function summaryOf(record: BuildRecord): object {
   return { id, status: statusOf(record), startedAt, durationMs: durationOf(record) }
 }
 
-/** The same step has the same text in the same stage; equal ones are paired in their order. */
+/** The same step has the same text in the same stage, else the same number; equal ones are paired in their order. */
 function pairSteps(a: readonly RecordedStep[], b: readonly RecordedStep[]): Pair[] {
   const left = [...b]
-  const pairs = a.map((step): Pair => {
-    const at = left.findIndex((other) => stepName(other) === stepName(step))
-    const [other] = at < 0 ? [] : left.splice(at, 1)
-    return { name: stepName(step), a: step, b: other }
-  })
+  const partners = new Map<RecordedStep, RecordedStep>()
+  for (const nameOf of [stepName, stepNumber]) {
+    for (const step of a) {
+      const at = partners.has(step) ? -1 : left.findIndex((other) => nameOf(other) === nameOf(step))
+      const [other] = at < 0 ? [] : left.splice(at, 1)
+      if (other !== undefined) partners.set(step, other)
+    }
+  }
+  const pairs = a.map((step): Pair => ({ name: stepName(partners.get(step) ?? step), a: step, b: partners.get(step) }))
   return [...pairs, ...left.map((step) => ({ name: stepName(step), a: undefined, b: step }))]
 }
 
@@ -54,6 +58,11 @@ function stepName({ name }: RecordedStep): string {
     .replace('[] ', '')
     .replace(' ] ', '] ')
     .replaceAll(/\s+/g, ' ')
+}
+
+/** `[build 3/5]`, with the keyword; the whole name of what has no number. */
+function stepNumber({ name }: RecordedStep): string {
+  return /^\[[^\]]*\d+\/\d+\] \S+/.exec(name)?.[0] ?? name
 }
 
 function printDifferences(a: BuildRecord, b: BuildRecord, pairs: readonly Pair[], shell: Shell): void {
