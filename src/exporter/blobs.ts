@@ -89,13 +89,19 @@ async function makeBlob(
   report(0, false)
   const output = store.blobs.temporaryPath()
   const task: CompressLayerTask = { upper: store.snapshots.pathOf(snapshot), compression, output, diffId }
-  const made = await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
+  const made =
+    record.size <= smallBytes
+      ? await (await import('../layer/tasks.js')).compressLayerTask(task)
+      : await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
   store.blobs.adopt(output, made.digest)
   const blob: Descriptor = { mediaType: layerMediaTypes[compression], digest: made.digest, size: made.size }
   store.layers.save({ ...recordOf(diffId, ports), blobs: [blob] })
   report(made.size, true)
   return blob
 }
+
+/** Up to this size a layer is compressed before a thread would have started. */
+const smallBytes = 1 << 20
 
 const layerMediaTypes: Readonly<Record<Compression, string>> = {
   none: mediaTypes.ociLayer,
