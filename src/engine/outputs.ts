@@ -12,10 +12,11 @@ import type { DescribedImage, ManifestFormat } from '../exporter/manifest.js'
 import type { LayoutImage } from '../exporter/oci-layout.js'
 import type { Sink } from '../exporter/sink.js'
 import type { StoredImage, Tag } from '../store/types.js'
+import type { Assembler, ImageTimestamps } from './assembled.js'
 import type { Engine } from './engine.js'
 import { requireReference } from './images.js'
 import type { EngineLayers } from './layers.js'
-import type { BuildOutput, CompressionOptions } from './options.js'
+import type { BuildOutput, CompressionOptions, TimestampOptions } from './options.js'
 
 /** Images of one build; never none. */
 export type AssembledImages = readonly [AssembledImage, ...AssembledImage[]]
@@ -24,13 +25,18 @@ export type AssembledImages = readonly [AssembledImage, ...AssembledImage[]]
 export interface OutputWork {
   readonly engine: Engine
   readonly layers: EngineLayers
-  /** One for each platform, in the order in which they were asked for. */
-  readonly images: AssembledImages
+  readonly assembler: Assembler
   /** The names stand for an index, even if it has one image only. */
   readonly isIndex: boolean
   /** The names from `--tag`. */
   readonly names: readonly Reference[]
+  /** SOURCE_DATE_EPOCH of the build. */
   readonly epoch: number | undefined
+}
+
+/** Which times an output has. Where there is an epoch, files have it too unless the output says otherwise. */
+export function timesOf({ sourceDateEpoch, rewriteTimestamp }: TimestampOptions, epoch: number | undefined): ImageTimestamps {
+  return { epoch: sourceDateEpoch ?? epoch, rewrite: rewriteTimestamp ?? true }
 }
 
 /** Exports to one output. Returns the manifest, or the index, where one was made. */
@@ -79,7 +85,8 @@ async function exportImage(
   id: string,
   work: OutputWork,
 ): Promise<Descriptor | undefined> {
-  const { engine, layers, images, isIndex } = work
+  const { engine, layers, assembler, isIndex } = work
+  const images = await assembler.images(timesOf(output, work.epoch))
   const names = [...work.names, ...(output.names ?? []).map(requireReference)]
   for (const image of images) saveImage(engine, image, [])
   for (const name of names) engine.store.images.setTag(tagOf(name, images, engine))
@@ -132,8 +139,8 @@ export function saveImage({ store, settings }: Engine, image: AssembledImage, ma
 }
 
 /** gzip is what every registry, runtime and `docker load` reads. */
-export function choiceOf({ compression, forceCompression }: CompressionOptions): BlobChoice {
-  return { compression: compression ?? 'gzip', force: forceCompression ?? false }
+export function choiceOf({ compression, compressionLevel, forceCompression }: CompressionOptions): BlobChoice {
+  return { compression: compression ?? 'gzip', level: compressionLevel, force: forceCompression ?? false }
 }
 
 /** The ports for making blobs of layers. */
@@ -183,8 +190,9 @@ async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
 async function exportArchive(
   output: Extract<BuildOutput, { type: 'oci' | 'docker' }>,
   id: string,
-  { engine, layers, images, isIndex, names }: OutputWork,
+  { engine, layers, assembler, isIndex, names, epoch }: OutputWork,
 ): Promise<Descriptor> {
+  const images = await assembler.images(timesOf(output, epoch))
   const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {} }
   const all = [...names, ...(output.names ?? []).map(requireReference)].map(archiveName)
   const described: LayoutImage[] = []
@@ -253,8 +261,12 @@ export async function writeArchive(
 async function exportRootfs(
   output: Extract<BuildOutput, { type: 'local' | 'tar' }>,
   id: string,
-  { engine, layers, images, isIndex, epoch }: OutputWork,
+  { engine, layers, assembler, isIndex, epoch: buildEpoch }: OutputWork,
 ): Promise<undefined> {
+  const times = timesOf(output, buildEpoch)
+  // The times are taken back on the way out: the layers themselves need not be rewritten.
+  const images = await assembler.images({ ...times, rewrite: false })
+  const epoch = times.rewrite && times.epoch !== undefined ? { epoch: times.epoch } : {}
   const { store, pool, ctx } = engine
   const { layerDirectories } = await import('../ops/stack.js')
   const parts: { readonly hostLowers: readonly string[]; readonly folder: string }[] = []
@@ -265,12 +277,12 @@ async function exportRootfs(
     parts.push({ hostLowers: layerDirectories(store, diffIds), folder })
   }
   if (output.type === 'local') {
-    await pool.run('exportDirectoryTask', { parts, destination: output.dest }, ctx.signal)
+    await pool.run('exportDirectoryTask', { parts, destination: output.dest, ...epoch }, ctx.signal)
     return undefined
   }
   const [{ rootfsTar }, { layerStack }] = await Promise.all([import('../exporter/rootfs.js'), import('../layer/stack.js')])
   const views = parts.map(({ hostLowers, folder }) => ({ view: layerStack(hostLowers), folder }))
-  await writeStream(rootfsTar(views, epoch === undefined ? {} : { epoch }), output.dest, ctx)
+  await writeStream(rootfsTar(views, epoch), output.dest, ctx)
   return undefined
 }
 
