@@ -50,7 +50,7 @@ export const buildFlags = {
   platform: {
     type: 'list',
     value: 'os/arch',
-    help: 'What the image is for',
+    help: 'What the image is for; with several, an image for each under one name',
     env: 'DOCKER_DEFAULT_PLATFORM',
     defaultText: "this machine's",
   },
@@ -105,14 +105,13 @@ type Values = FlagValues<typeof buildFlags>
 /** The options that the flags alone decide: all but context, Dockerfile and the engine's. */
 export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions, 'context' | 'dockerfile' | 'buildContexts'> {
   refuse(values)
-  const buildArgs = readAssignments(values['build-arg'], shell.env, '--build-arg')
-  const platform = readPlatform(values.platform)
+  const buildArgs = { ...epochIn(shell.env), ...readAssignments(values['build-arg'], shell.env, '--build-arg') }
   return {
     tags: values.tag,
     buildArgs,
     labels: readLabels(values.label),
     target: values.target,
-    platform,
+    platforms: readPlatforms(values.platform),
     noCache: values['no-cache'] || (values['no-cache-filter'].length > 0 ? words(values['no-cache-filter']) : false),
     pull: values.pull ? 'always' : 'missing',
     network: readBuildNetwork(values.network),
@@ -124,10 +123,14 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
     jobs: readJobs(values.jobs),
-    sourceDateEpoch: readEpoch(buildArgs.SOURCE_DATE_EPOCH ?? shell.env.SOURCE_DATE_EPOCH),
     outputs: readOutputs(values, shell),
     push: values.push,
   }
+}
+
+/** SOURCE_DATE_EPOCH of the environment is a build argument, as buildx has it. */
+function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, string> {
+  return epoch ? { SOURCE_DATE_EPOCH: epoch } : {}
 }
 
 function refuse(values: Values): void {
@@ -157,22 +160,17 @@ function readLabels(texts: readonly string[]): Record<string, string> {
   )
 }
 
-function readPlatform(texts: readonly string[]): Platform | undefined {
-  const names = words(texts)
-  const [first] = names
-  if (first === undefined) return undefined
-  if (names.length > 1) {
-    throw new UsageError(
-      'USAGE_BAD_FLAG',
-      `--platform ${names.join(',')}: images for several platforms at once are not supported yet`,
-    )
-  }
+/** One or several; undefined: none was given. */
+function readPlatforms(texts: readonly string[]): Platform[] | undefined {
   const host = platformOf(process.platform, process.arch)
-  const platform = first === 'local' ? host : parsePlatform(first, host)
-  if (platform !== undefined) return platform
-  throw new UsageError('USAGE_BAD_FLAG', `--platform "${first}" is no platform`, {
-    hint: 'for example linux/amd64 or linux/arm64',
+  const platforms = words(texts).map((text) => {
+    const platform = text === 'local' ? host : parsePlatform(text, host)
+    if (platform !== undefined) return platform
+    throw new UsageError('USAGE_BAD_FLAG', `--platform "${text}" is no platform`, {
+      hint: 'for example linux/amd64 or linux/arm64',
+    })
   })
+  return platforms.length === 0 ? undefined : platforms
 }
 
 function readBuildNetwork(text: string): 'default' | 'host' | 'none' {
@@ -190,12 +188,6 @@ function readAllow(texts: readonly string[]): ('network.host' | 'security.insecu
 function readJobs(jobs: number | undefined): number | undefined {
   if (jobs === undefined || jobs >= 1) return jobs
   throw new UsageError('USAGE_BAD_FLAG', `--jobs is ${jobs}, expected at least 1`)
-}
-
-function readEpoch(text: string | undefined): number | undefined {
-  if (text === undefined || text === '') return undefined
-  if (/^\d{1,12}$/.test(text)) return Number(text)
-  throw new UsageError('USAGE_BAD_FLAG', `SOURCE_DATE_EPOCH is "${text}", expected seconds since 1970`)
 }
 
 const secretKeys = { id: [], src: ['source'], env: [], type: [], 'cache-key': [] } as const
