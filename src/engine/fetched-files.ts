@@ -48,7 +48,7 @@ export async function fetchBuildFiles(options: BuildOptions, engine: Engine, sco
   const main = readLocalMain(options) ?? (await fetchMain(options, world))
   const named = describeNamed(references, async (reference, what) => {
     const { directory } = await fetchContext(reference, 'named', what, world)
-    return { path: directory, memos: makeScratch(world) }
+    return { path: directory, memos: makeScratch(world), shown: withoutCredentials(reference.text) }
   })
   if (named === undefined) throw new Error('named contexts can be fetched here')
   return joinFiles(main, named)
@@ -64,7 +64,7 @@ async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<Ma
   const { directory: path, origin } = main
   if (origin === 'local') return { ...common, ignore: ignorePatterns(path, undefined), directory: { path } }
   // What is remembered of files that are gone after this would only fill the store.
-  return { ...common, ignore: [], directory: { path, memos: makeScratch(world) } }
+  return { ...common, ignore: [], directory: { path, memos: makeScratch(world), shown: withoutCredentials(context) } }
 }
 
 function checkStdin({ kind }: ContextReference, { dockerfile }: BuildOptions): void {

@@ -15,6 +15,8 @@ export interface ContextDirectory {
   readonly path: string
   /** Where the memos of a directory go that is there for this operation only; undefined: with all others. */
   readonly memos?: string | undefined
+  /** How messages name it; its path. */
+  readonly shown?: string | undefined
 }
 
 /** Directories by name: `context`, and those of `--build-context`. What has to be fetched is, with its first use. */
@@ -42,7 +44,8 @@ export function createContextRunner(options: ContextRunnerOptions): OpRunner<Con
       const root = await open()
       const { pool, nowMs } = options
       const memoDirectory = root.memos ?? options.memoDirectory
-      const view = openContext(root.path, { ignore: compileIgnore(op.ignore), memoDirectory, pool, nowMs: nowMs() })
+      const common = { memoDirectory, pool, nowMs: nowMs(), shown: root.shown }
+      const view = openContext(root.path, { ignore: compileIgnore(op.ignore), ...common })
       return { kind: 'files', view }
     },
   }
