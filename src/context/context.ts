@@ -24,6 +24,8 @@ export interface ContextOptions {
   /** The store's `memo` directory. */
   readonly memoDirectory: string
   readonly pool: WorkerPool
+  /** How messages name it; its path. */
+  readonly shown?: string | undefined
   /** Milliseconds since 1970, at the latest when the first file is looked at. */
   readonly nowMs: number
   /** False: what was hashed is not remembered for the next build; true. */
@@ -39,7 +41,7 @@ export class ContextView extends ContextTree {
   readonly #seen: ReadonlyMap<ContextEntry, KnownContent>[] = []
 
   constructor(root: string, options: ContextOptions) {
-    super(root, options.ignore)
+    super(root, options.ignore, options.shown)
     this.#options = options
     this.#memo = memoFiles(options.memoDirectory, root)
   }
@@ -121,11 +123,10 @@ export class ContextView extends ContextTree {
     return undefined
   }
 
-  /** sha256 (hex) of a file's content where it is known without reading it. Other views' entries are unknown. */
-  knownSha256(entry: ContextEntry): string | undefined {
+  /** The content of a file where it is known without reading it. */
+  known(entry: ContextEntry): KnownContent | undefined {
     this.#files ??= new FileMemo(this.#memo)
-    const sha256 = this.#files.find(entry)?.sha256
-    return sha256 === '' ? undefined : sha256
+    return this.#files.find(entry)
   }
 
   #isRacy(entry: ContextEntry): boolean {

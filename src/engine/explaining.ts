@@ -17,9 +17,9 @@ export interface Explaining extends Explainer {
   save(): Promise<void>
 }
 
-/** Explains the steps of one plan. `keep` is false for a dry run. */
+/** Explains the steps of the plans of one Dockerfile, one for each platform. `keep` is false for a dry run. */
 export function createExplaining(
-  plan: BuildPlan,
+  plans: readonly BuildPlan[],
   files: BuildFiles,
   options: BuildOptions,
   { store, settings }: Engine,
@@ -27,33 +27,37 @@ export function createExplaining(
 ): Explaining {
   const ended: EndedStep[] = []
   let found: readonly FoundStep[] = []
-  const open = once(async (): Promise<Explanations> => {
+  const open = once(async (): Promise<Explanations[]> => {
     const { Explanations } = await import('../explain/explainer.js')
-    const name = journalName(plan, files)
-    return new Explanations({
-      ...{ plan, name, keep, folder: store.directory('explain'), now: settings.now },
-      noCache: options.noCache ?? false,
-    })
+    const folder = store.directory('explain')
+    const { noCache = false } = options
+    return plans.map(
+      (plan) => new Explanations({ plan, folder, name: journalName(plan, files), noCache, now: settings.now, keep }),
+    )
   })
   return {
     begin(steps) {
       found = steps
     },
-    explain: async (step, ctx) => (await open()).explain(step, ctx),
+    async explain(step, ctx) {
+      const owner = (await open()).find((explanations) => explanations.has(step.vertex))
+      if (owner === undefined) throw new Error(`${step.vertex.name} is in no plan`)
+      return owner.explain(step, ctx)
+    },
     succeeded: (step) => void ended.push({ step, succeeded: true }),
     failed: (step) => void ended.push({ step, succeeded: false }),
     async save() {
-      if (ended.length > 0) (await open()).save(ended, found)
+      if (ended.length > 0) for (const explanations of await open()) explanations.save(ended, found)
     },
   }
 }
 
 /** A check-out of the same project elsewhere has the same name, Dockerfile and stages. */
-function journalName(plan: BuildPlan, { root, source }: BuildFiles): { readonly place: string; readonly kin: string } {
+function journalName(plan: BuildPlan, { place, source }: BuildFiles): { readonly place: string; readonly kin: string } {
   const platform = formatPlatform(plan.image.platform)
   const stages = [...source.text.matchAll(/^\s*FROM\s.*$/gim)].map(([line]) => line.trim())
   return {
-    place: [root, source.name, platform].join('\n'),
-    kin: [basename(root), basename(source.name), platform, ...stages].join('\n'),
+    place: [place, source.name, platform].join('\n'),
+    kin: [basename(place), basename(source.name), platform, ...stages].join('\n'),
   }
 }

@@ -26,8 +26,8 @@ export interface Recorder {
 /** Events wait in memory up to this many characters. */
 const eventsInMemory = 1 << 16
 
-/** Opens the recorder of a build; `keep` is false for builds that leave no record. */
-export function openRecorder(options: BuildOptions, id: string, now: () => number, keep: boolean): Recorder {
+/** Opens the recorder of a build. Nothing is kept of a build that it is not told the begin of. */
+export function openRecorder(options: BuildOptions, id: string, now: () => number): Recorder {
   const log = new StepLog()
   const startedAt = now()
   const warnings: BuildRecord['warnings'][number][] = []
@@ -60,7 +60,7 @@ export function openRecorder(options: BuildOptions, id: string, now: () => numbe
       write({ process: { pid: process.pid, started: processStart(process.pid) ?? '' } })
     },
     begin(makeFolder) {
-      if (keep) folder = makeFolder
+      folder = makeFolder
     },
     succeeded: ({ imageId, names, steps }) =>
       finish({
@@ -83,13 +83,14 @@ function keyOf(step: BuildResult['steps'][number] | undefined, name: string): { 
 function describe(
   options: BuildOptions,
 ): Pick<BuildRecord, 'context' | 'dockerfile' | 'buildArgs' | 'names' | 'target' | 'platform'> {
-  const { context, dockerfile, target, platform, tags = [], buildArgs = {} } = options
+  const { context, dockerfile, target, platforms, tags = [], buildArgs = {} } = options
   const shown = Object.entries(buildArgs).map(([name, value]) => [name, soundsSecret(name) ? '***' : value])
   return {
-    context: resolve(context),
+    // Addresses and stdin stay as they were given.
+    context: context === '-' || context.includes('://') ? context : resolve(context),
     dockerfile: dockerfile === undefined ? 'Dockerfile' : 'text' in dockerfile ? dockerfile.name : dockerfile.path,
     ...(target === undefined ? {} : { target }),
-    ...(platform === undefined ? {} : { platform: formatPlatform(platform) }),
+    ...(platforms === undefined ? {} : { platform: platforms.map(formatPlatform).join(',') }),
     buildArgs: Object.fromEntries(shown),
     names: tags,
   }

@@ -67,6 +67,11 @@ export class Explanations {
     )
   }
 
+  /** True for a step of this plan. */
+  has({ id }: Vertex): boolean {
+    return this.#steps.some((step) => step.id === id)
+  }
+
   /** Why `step` runs. */
   async explain(step: MissedStep, ctx: Context): Promise<StepReason> {
     const { vertex, key, content } = step

@@ -30,17 +30,22 @@ interface Foreseeing {
   readonly layers: Map<VertexId, readonly DiffID[] | undefined>
 }
 
-/** Foresees a build, in the order of the plan. */
+/** Foresees the build of the plans of one Dockerfile, in their order; what they share once. */
 export async function foresee(
-  plan: BuildPlan,
+  plans: readonly BuildPlan[],
   ports: SolverPorts,
   explainer: Explainer,
   ctx: Context,
 ): Promise<readonly ForeseenVertex[]> {
-  const target = plan.image.rootfs
-  const vertices = neededVertices(plan, target)
+  const [plan] = plans
+  if (plan === undefined) return []
+  const seen = new Set<VertexId>()
+  const vertices = plans
+    .flatMap((each) => neededVertices(each, each.image.rootfs))
+    .filter(({ id }) => !seen.has(id) && seen.add(id))
   const keyed = await computeKeys(plan, vertices, ports, ctx)
-  const found = findRecords(target, keyed, ports)
+  const targets = plans.map(({ image }) => image.rootfs)
+  const found = findRecords(targets, keyed, ports)
   const foreseeing: Foreseeing = { keyed, found, ports, explainer, ctx, layers: new Map() }
   const foreseen: ForeseenVertex[] = []
   for (const vertex of vertices) {
