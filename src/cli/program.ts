@@ -6,7 +6,7 @@ import { globalFlags, readGlobals } from './globals.js'
 import { type Interrupts, isCancellation, listenForSignals, openShell, reportError } from './process.js'
 import type { GlobalOptions } from './shell.js'
 import { resolveVerb, verbs } from './verbs.js'
-import { version } from './version.js'
+import { version } from '../engine/version.js'
 
 /** Runs one command line and returns its exit code. Never throws. */
 export async function runProgram(argv: readonly string[]): Promise<number> {

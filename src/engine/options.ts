@@ -3,6 +3,7 @@
  * once, by `engineDefaults` and `build`.
  */
 import type { ResourceLimits } from '../../sandbox/plan.js'
+import type { AttestationOptions } from '../attest/options.js'
 import type { BuildEvent } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
@@ -147,6 +148,10 @@ export interface BuildOptions extends EngineOptions {
   readonly outputs?: readonly BuildOutput[] | undefined
   /** Push the `image` output to its names; false. */
   readonly push?: boolean | undefined
+  /** What is to be said about the image beside it; nothing. */
+  readonly attestations?: AttestationOptions | undefined
+  /** `source` and `revision` of the checkout that the context is, for provenance; not checked. */
+  readonly vcs?: Readonly<Record<string, string>> | undefined
 }
 
 /** One step of a build, as it ended. */

@@ -10,7 +10,7 @@ import { humanSize } from '../human.js'
 import { credentialSettings } from '../registry-client.js'
 import type { Shell } from '../shell.js'
 import { storeRoot } from '../stores.js'
-import { version } from '../version.js'
+import { version } from '../../engine/version.js'
 
 /** Less free space than this is worth a word. */
 const littleSpace = 2e9

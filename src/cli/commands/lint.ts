@@ -4,7 +4,7 @@ import { writeFileAtomic } from '../../io/fs.js'
 import { defineCommand } from '../command.js'
 import { readSource } from '../debug-file.js'
 import { lintFormats } from '../lint-report.js'
-import { version } from '../version.js'
+import { version } from '../../engine/version.js'
 
 /** The verb `lint`. */
 export const command = defineCommand({

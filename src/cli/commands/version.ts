@@ -2,7 +2,7 @@
 import { formatPlatform, platformOf } from '../../core/platform.js'
 import { defineCommand } from '../command.js'
 import { renderTemplate } from '../template.js'
-import { version } from '../version.js'
+import { version } from '../../engine/version.js'
 
 /** The verb `version`. */
 export const command = defineCommand({
