@@ -50,7 +50,7 @@ export const buildFlags = {
   platform: {
     type: 'list',
     value: 'os/arch',
-    help: 'What the image is for',
+    help: 'What the image is for; with several, an image for each under one name',
     env: 'DOCKER_DEFAULT_PLATFORM',
     defaultText: "this machine's",
   },
@@ -106,13 +106,12 @@ type Values = FlagValues<typeof buildFlags>
 export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions, 'context' | 'dockerfile' | 'buildContexts'> {
   refuse(values)
   const buildArgs = readAssignments(values['build-arg'], shell.env, '--build-arg')
-  const platform = readPlatform(values.platform)
   return {
     tags: values.tag,
     buildArgs,
     labels: readLabels(values.label),
     target: values.target,
-    platform,
+    platforms: readPlatforms(values.platform),
     noCache: values['no-cache'] || (values['no-cache-filter'].length > 0 ? words(values['no-cache-filter']) : false),
     pull: values.pull ? 'always' : 'missing',
     network: readBuildNetwork(values.network),
@@ -157,22 +156,17 @@ function readLabels(texts: readonly string[]): Record<string, string> {
   )
 }
 
-function readPlatform(texts: readonly string[]): Platform | undefined {
-  const names = words(texts)
-  const [first] = names
-  if (first === undefined) return undefined
-  if (names.length > 1) {
-    throw new UsageError(
-      'USAGE_BAD_FLAG',
-      `--platform ${names.join(',')}: images for several platforms at once are not supported yet`,
-    )
-  }
+/** One or several; undefined: none was given. */
+function readPlatforms(texts: readonly string[]): Platform[] | undefined {
   const host = platformOf(process.platform, process.arch)
-  const platform = first === 'local' ? host : parsePlatform(first, host)
-  if (platform !== undefined) return platform
-  throw new UsageError('USAGE_BAD_FLAG', `--platform "${first}" is no platform`, {
-    hint: 'for example linux/amd64 or linux/arm64',
+  const platforms = words(texts).map((text) => {
+    const platform = text === 'local' ? host : parsePlatform(text, host)
+    if (platform !== undefined) return platform
+    throw new UsageError('USAGE_BAD_FLAG', `--platform "${text}" is no platform`, {
+      hint: 'for example linux/amd64 or linux/arm64',
+    })
   })
+  return platforms.length === 0 ? undefined : platforms
 }
 
 function readBuildNetwork(text: string): 'default' | 'host' | 'none' {

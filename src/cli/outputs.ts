@@ -1,7 +1,7 @@
 /** Reads `--output`: where a build's result goes. */
 import { isAbsolute, resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
-import type { BuildOutput, CompressionOptions } from '../engine/options.js'
+import type { BuildOutput, CompressionOptions, SplitOptions } from '../engine/options.js'
 import { isTrueField, readFields } from './csv.js'
 
 const keys = {
@@ -13,6 +13,7 @@ const keys = {
   compression: [],
   'force-compression': [],
   'oci-mediatypes': [],
+  'platform-split': [],
 } as const
 
 /** Where relative paths start, and what `-` is. */
@@ -31,11 +32,11 @@ export function readOutput(text: string, around: OutputSurroundings): BuildOutpu
   const names = (fields.get('name') ?? '').split(',').filter((name) => name !== '')
   switch (type) {
     case 'local':
-      allow(text, fields, ['dest'])
-      return { type, dest: pathOf(text, fields, around) }
+      allow(text, fields, ['dest', 'platform-split'])
+      return { type, dest: pathOf(text, fields, around), ...splitOf(text, fields) }
     case 'tar':
-      allow(text, fields, ['dest'])
-      return { type, dest: placeOf(text, fields, around) }
+      allow(text, fields, ['dest', 'platform-split'])
+      return { type, dest: placeOf(text, fields, around), ...splitOf(text, fields) }
     case 'oci':
     case 'docker':
       if (type === 'docker' && !fields.has('dest')) return { type: 'image', names, ...compressionOf(text, fields) }
@@ -90,6 +91,11 @@ function compressionOf(text: string, fields: ReadonlyMap<string, string>): Compr
     })
   }
   return { compression, forceCompression: forced }
+}
+
+function splitOf(text: string, fields: ReadonlyMap<string, string>): SplitOptions {
+  const written = fields.get('platform-split')
+  return written === undefined ? {} : { platformSplit: isTrueField(written, text) }
 }
 
 function placeOf(

@@ -83,6 +83,12 @@ export interface CompressionOptions {
   readonly forceCompression?: boolean | undefined
 }
 
+/** How the files of several platforms are kept apart. */
+export interface SplitOptions {
+  /** A directory `os_arch` for each platform; where there are several. */
+  readonly platformSplit?: boolean | undefined
+}
+
 /** Where an image goes, besides or instead of the store. */
 export type BuildOutput =
   /** Into the store, with `tags` and those of `names`; pushed when `push` is set. */
@@ -103,9 +109,9 @@ export type BuildOutput =
       readonly annotations?: Readonly<Record<string, string>> | undefined
     } & CompressionOptions)
   /** The root filesystem as files in a directory. */
-  | { readonly type: 'local'; readonly dest: string }
+  | ({ readonly type: 'local'; readonly dest: string } & SplitOptions)
   /** The root filesystem as a tar. */
-  | { readonly type: 'tar'; readonly dest: string | { readonly stream: NodeJS.WritableStream } }
+  | ({ readonly type: 'tar'; readonly dest: string | { readonly stream: NodeJS.WritableStream } } & SplitOptions)
 
 /** What to build and how. */
 export interface BuildOptions extends EngineOptions {
@@ -120,8 +126,8 @@ export interface BuildOptions extends EngineOptions {
   readonly labels?: Readonly<Record<string, string>> | undefined
   /** The last stage. */
   readonly target?: string | undefined
-  /** This machine's. */
-  readonly platform?: Platform | undefined
+  /** An image for each, under one name; this machine's. */
+  readonly platforms?: readonly Platform[] | undefined
   /** Run everything, or all steps of these stages, again; false. */
   readonly noCache?: boolean | readonly string[] | undefined
   /** `missing`. */
@@ -161,11 +167,19 @@ export interface BuiltStep {
   readonly key: Digest
 }
 
+/** One image of a build. */
+export interface BuiltImage {
+  readonly imageId: Digest
+  readonly platform: Platform
+}
+
 /** What a build made. */
 export interface BuildResult {
-  /** The digest of the config: docker's image id. */
+  /** The digest of the config: docker's image id. Of several images that of this machine's platform, or the first. */
   readonly imageId: Digest
-  /** The manifest, where an output needed one; the last pushed one if any was. */
+  /** All images, in the order of the platforms. */
+  readonly images: readonly BuiltImage[]
+  /** The manifest, or the index of several, where an output needed one; the last pushed one if any was. */
   readonly manifest: Descriptor | undefined
   /** The names that the image has in the store, in full. */
   readonly names: readonly string[]

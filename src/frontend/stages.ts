@@ -39,7 +39,7 @@ export interface Stage {
   readonly index: number
   /** In lower case; undefined when it has none. */
   readonly name: string | undefined
-  /** What progress lines say: the name, `stage-N`, or nothing in a file of one unnamed stage. */
+  /** What progress lines say: the name, `stage-N`, or nothing in a file of one unnamed stage; after the platform if there are several. */
   readonly label: string
   readonly base: FileSource
   /** The base as written, expanded. */

@@ -129,7 +129,10 @@ export interface StoredImage {
 export interface Tag {
   /** In full: `docker.io/library/debian:12`. */
   readonly reference: string
+  /** Of several images the one for this machine, or the first. */
   readonly image: Digest
+  /** All images of a name that stands for several platforms, in the order of its index; `image` is one of them. */
+  readonly images?: readonly Digest[]
   /** The digest the registry knows for this name (of the manifest or index); undefined for names given here. */
   readonly remoteDigest?: Digest
 }
