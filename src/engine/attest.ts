@@ -2,9 +2,9 @@
 import type { AttestationOptions } from '../attest/options.js'
 import type { BlobOf, BuildAttestations, PendingAttestation } from '../attest/pending.js'
 import { type BuildFacts, provenanceOf, provenancePredicateType } from '../attest/provenance.js'
+import type { AssembledImage } from '../exporter/assemble.js'
 import type { BuildPlan, Vertex } from '../graph/op.js'
 import { orderVertices } from '../graph/walk.js'
-import type { AssembledImage } from '../exporter/assemble.js'
 import type { SolverPorts } from '../solver/ports.js'
 import type { Solution } from '../solver/solution.js'
 import type { BuildFiles } from './dockerfile.js'
@@ -62,13 +62,16 @@ async function attestImage(
     const createdAt = epoch === undefined ? work.startedAt : Math.min(work.startedAt, epoch * 1000)
     const find = (name: string) => findImage(name, engine.settings.hostPlatform, pull, engine, engine.ctx)
     const { directories } = files
-    made.push(...(await makeSboms(part.plan, sbom, { ...work, directories, tool: `mille-${version()}`, createdAt, findImage: find })))
+    made.push(
+      ...(await makeSboms(part.plan, sbom, { ...work, directories, tool: `mille-${version()}`, createdAt, findImage: find })),
+    )
   }
   if (provenance !== undefined) {
     const facts = factsOf(part, finishedAt, work)
     made.push({
       predicateType: provenancePredicateType(provenance.version),
-      predicate: (blobOf) => provenanceOf({ ...facts, blobOf: (diffId) => blobOf(diffId) ?? knownBlob(engine)(diffId) }, provenance),
+      predicate: (blobOf) =>
+        provenanceOf({ ...facts, blobOf: (diffId) => blobOf(diffId) ?? knownBlob(engine)(diffId) }, provenance),
       ...{ fileName: provenance.fileName, inlineOnly: provenance.inlineOnly },
     })
   }

@@ -2,11 +2,12 @@
  * Makes lists of packages: with mille's own scanner, or with a generator image that follows BuildKit's scanner protocol
  * (its sbom-protocol.md). The generator runs as a step like RUN, so its result is in the cache.
  */
+
+import type { SbomOptions } from '../attest/options.js'
+import type { PendingAttestation } from '../attest/pending.js'
 import { scanPackages } from '../attest/scan.js'
 import { spdxDocument } from '../attest/spdx.js'
 import { spdxPredicateType } from '../attest/statement.js'
-import type { PendingAttestation } from '../attest/pending.js'
-import type { SbomOptions } from '../attest/options.js'
 import { ContextTree } from '../context/tree.js'
 import type { Context } from '../core/context.js'
 import { BuildError } from '../core/errors.js'
@@ -60,8 +61,10 @@ async function scanHere(
   const made: PendingAttestation[] = []
   for (const scan of scans) {
     const name = scanName(scan)
-    const { packages, unread } = await step(`scanning ${name === 'sbom' ? 'the image' : scan.name} for packages`, work, async () =>
-      scanPackages(await viewOf(plan, scan, work)),
+    const { packages, unread } = await step(
+      `scanning ${name === 'sbom' ? 'the image' : scan.name} for packages`,
+      work,
+      async () => scanPackages(await viewOf(plan, scan, work)),
     )
     for (const path of unread) warnUnread(path, work)
     const document = spdxDocument(packages, { name, tool: work.tool, createdAt: work.createdAt })
@@ -105,12 +108,7 @@ async function viewOf(plan: BuildPlan, { vertex: id }: PlannedScan, work: SbomWo
   return layerStack(layerDirectories(engine.store, rootfs.diffIds))
 }
 
-function solvePart(
-  plan: BuildPlan,
-  rootfs: VertexId,
-  { engine, ports, jobs }: SbomWork,
-  ctx: Context,
-): ReturnType<typeof solve> {
+function solvePart(plan: BuildPlan, rootfs: VertexId, { engine, ports, jobs }: SbomWork, ctx: Context): ReturnType<typeof solve> {
   // What was asked to run again has run by now.
   const vertices = plan.vertices.map((vertex) => ({ ...vertex, ignoreCache: false }))
   return solve({ ...plan, vertices, image: { ...plan.image, rootfs } }, { jobs, now: engine.settings.now }, ports, ctx)
@@ -159,7 +157,10 @@ function scannerVertices(
   if (argv.length === 0) throw generatorError(generator, 'has neither ENTRYPOINT nor CMD')
   const details = { ignoreCache: false }
   const imageOp = { kind: 'image', reference, platform, config: configDigest, diffIds } as const
-  const base = makeVertex(manifest === undefined ? imageOp : { ...imageOp, manifest }, [], { ...details, name: `[sbom] FROM ${generator}` })
+  const base = makeVertex(manifest === undefined ? imageOp : { ...imageOp, manifest }, [], {
+    ...details,
+    name: `[sbom] FROM ${generator}`,
+  })
   const output = makeVertex({ kind: 'mkdir', base: 0, path: outputDirectory, mode: 0o777 }, [base.id], {
     ...details,
     name: `[sbom] making ${outputDirectory}`,
@@ -201,7 +202,11 @@ function readBundle(view: FileView, name: string, generator: string, options: Sb
   return { predicateType, predicate: () => predicate, fileName: name, inlineOnly: options.inlineOnly }
 }
 
-function readStatement(text: string, name: string, generator: string): { readonly predicateType: string; readonly predicate: unknown } {
+function readStatement(
+  text: string,
+  name: string,
+  generator: string,
+): { readonly predicateType: string; readonly predicate: unknown } {
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null && 'predicateType' in value && 'predicate' in value) {
