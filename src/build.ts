@@ -5,6 +5,7 @@
  * first used.
  */
 import { availableParallelism } from 'node:os'
+import type { BuildAttestations } from './attest/pending.js'
 import { type CanonicalValue, canonicalJson } from './core/canonical.js'
 import type { Descriptor } from './core/descriptor.js'
 import type { Diagnostic } from './core/diagnostic.js'
@@ -12,6 +13,7 @@ import { digestOf } from './core/digest.js'
 import { DockerfileError, StoreError } from './core/errors.js'
 import { formatPlatform, type Platform } from './core/platform.js'
 import { familiarReference, formatReference, type Reference } from './core/reference.js'
+import type { AttestWork } from './engine/attest.js'
 import { lintBuild } from './engine/checks.js'
 import { type BuildFiles, readBuildFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
@@ -42,13 +44,14 @@ const prunedTries = 3
  */
 export function build(options: BuildOptions): Promise<BuildResult> {
   return withEngine(options, async (engine) => {
+    const startedAt = engine.settings.now()
     const names = (options.tags ?? []).map(requireReference)
     const files = readBuildFiles(options)
     const layers = createLayers(engine)
     const { plans, warnings } = await makePlans(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
-      const built = await makeImages(plans, files, options, engine, layers)
-      const manifest = await exportAll(built.images, names, options, engine, layers)
+      const built = await makeImages(plans, files, startedAt, options, engine, layers)
+      const manifest = await exportAll(built, names, options, engine, layers)
       // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
       const isThere = ({ config }: AssembledImage): boolean => engine.store.layers.arePresent(config.rootfs.diff_ids)
       if (built.images.every(isThere)) return report(built, manifest, names, warnings, engine)
@@ -131,12 +134,16 @@ function throwErrors(diagnostics: readonly Diagnostic[]): void {
 interface Built {
   readonly images: AssembledImages
   readonly solutions: readonly Solution[]
+  /** Names this build: in `buildx.build.ref`, and in its provenance. */
+  readonly id: string
+  readonly attestations: BuildAttestations | undefined
 }
 
 /** Plans → solutions → images. */
 async function makeImages(
   plans: readonly BuildPlan[],
   files: BuildFiles,
+  startedAt: number,
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
@@ -146,14 +153,25 @@ async function makeImages(
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
   const ports = createPorts(engine, layers, files.directories, options)
   const solutions = await solveAll(plans, { jobs, now: settings.now }, ports, ctx)
-  const [first, ...more] = plans.map((plan, i) => {
+  const parts = plans.map((plan, i) => {
     const solution = solutions[i]
     if (solution === undefined) throw new Error('each plan has a solution')
     const times = { madeAt: firstMadeAt(plan, solution, engine), epoch: options.sourceDateEpoch }
-    return assembleImage(plan.image, solution.rootfs, times)
+    return { plan, solution, image: assembleImage(plan.image, solution.rootfs, times) }
   })
+  const [first, ...more] = parts.map(({ image }) => image)
   if (first === undefined) throw new Error('a build has a platform')
-  return { solutions, images: [first, ...more] }
+  const id = randomName(25)
+  const work = { parts, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
+  return { solutions, images: [first, ...more], id, attestations: await attest(work) }
+}
+
+/** What is said about the images, where anything was asked for. */
+async function attest(work: AttestWork): Promise<BuildAttestations | undefined> {
+  const asked = work.options.attestations
+  if (asked === undefined) return undefined
+  const { makeAttestations } = await import('./engine/attest.js')
+  return makeAttestations(asked, work)
 }
 
 /**
@@ -172,14 +190,14 @@ function firstMadeAt(plan: BuildPlan, { rootfs }: Solution, { store, settings }:
 }
 
 async function exportAll(
-  images: AssembledImages,
+  { images, attestations }: Built,
   names: readonly Reference[],
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
 ): Promise<Descriptor | undefined> {
   const isIndex = images.length > 1 || /^(1|t|true)$/i.test(options.buildArgs?.BUILDKIT_MULTI_PLATFORM ?? '')
-  const work = { engine, layers, images, isIndex, names, epoch: options.sourceDateEpoch }
+  const work = { engine, layers, images, isIndex, names, epoch: options.sourceDateEpoch, attestations }
   let manifest: Descriptor | undefined
   for (const output of options.outputs ?? [{ type: 'image' as const }]) {
     engine.ctx.signal.throwIfAborted()
@@ -190,7 +208,7 @@ async function exportAll(
 }
 
 function report(
-  { images, solutions }: Built,
+  { images, solutions, id: buildId, attestations }: Built,
   manifest: Descriptor | undefined,
   names: readonly Reference[],
   warnings: readonly Diagnostic[],
@@ -206,12 +224,23 @@ function report(
     steps: [...steps.values()].map(({ name, by, key }) => ({ name, cached: by !== 'ran', key: key.digest })),
     warnings,
     metadata: {
-      'buildx.build.ref': `mille/mille/${randomName(25)}`,
+      'buildx.build.ref': `mille/mille/${buildId}`,
       // An index has no config.
       ...(images.length > 1 ? {} : { 'containerimage.config.digest': id }),
       'containerimage.digest': manifest?.digest ?? id,
       ...(manifest === undefined ? {} : { 'containerimage.descriptor': manifest }),
       ...(names.length === 0 ? {} : { 'image.name': names.map(familiarReference).join(',') }),
+      ...provenanceIn(attestations, images),
     },
   }
+}
+
+/** The provenance as buildx puts it into the metadata: of several images each under its platform. */
+function provenanceIn(attestations: BuildAttestations | undefined, images: AssembledImages): Record<string, unknown> {
+  const entries = images.flatMap(({ id, platform }) => {
+    const found = attestations?.of.get(id)?.find(({ predicateType }) => predicateType.startsWith('https://slsa.dev/provenance/'))
+    const key = `buildx.build.provenance${images.length > 1 ? `/${formatPlatform(platform)}` : ''}`
+    return found === undefined ? [] : [[key, found.predicate(() => undefined)] as const]
+  })
+  return Object.fromEntries(entries)
 }

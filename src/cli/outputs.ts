@@ -14,6 +14,8 @@ const keys = {
   'force-compression': [],
   'oci-mediatypes': [],
   'platform-split': [],
+  'attestation-prefix': [],
+  'oci-artifact': [],
 } as const
 
 /** Where relative paths start, and what `-` is. */
@@ -32,23 +34,23 @@ export function readOutput(text: string, around: OutputSurroundings): BuildOutpu
   const names = (fields.get('name') ?? '').split(',').filter((name) => name !== '')
   switch (type) {
     case 'local':
-      allow(text, fields, ['dest', 'platform-split'])
+      allow(text, fields, ['dest', 'platform-split', 'attestation-prefix'])
       return { type, dest: pathOf(text, fields, around), ...splitOf(text, fields) }
     case 'tar':
-      allow(text, fields, ['dest', 'platform-split'])
+      allow(text, fields, ['dest', 'platform-split', 'attestation-prefix'])
       return { type, dest: placeOf(text, fields, around), ...splitOf(text, fields) }
     case 'oci':
     case 'docker':
       if (type === 'docker' && !fields.has('dest')) return { type: 'image', names, ...compressionOf(text, fields) }
-      allow(text, fields, ['dest', 'tar', 'name', 'compression', 'force-compression', 'oci-mediatypes'])
+      allow(text, fields, ['dest', 'tar', 'name', 'compression', 'force-compression', 'oci-mediatypes', 'oci-artifact'])
       return archive(type, text, fields, names, around)
     case 'image':
     case 'registry': {
-      allow(text, fields, ['name', 'push', 'compression', 'force-compression', 'oci-mediatypes'])
+      allow(text, fields, ['name', 'push', 'compression', 'force-compression', 'oci-mediatypes', 'oci-artifact'])
       const push = type === 'registry' || isTrueField(fields.get('push'), text)
       const media = fields.get('oci-mediatypes')
       const ociMediaTypes = media === undefined ? {} : { ociMediaTypes: isTrueField(media, text) }
-      return { type: 'image', names, push, ...ociMediaTypes, ...compressionOf(text, fields) }
+      return { type: 'image', names, push, ...ociMediaTypes, ...artifactOf(text, fields), ...compressionOf(text, fields) }
     }
     default:
       throw new UsageError(
@@ -70,7 +72,7 @@ function archive(
 ): BuildOutput {
   const tar = !fields.has('tar') || isTrueField(fields.get('tar'), text)
   const dest = tar ? placeOf(text, fields, around) : pathOf(text, fields, around)
-  return { type, dest, tar, names, ...compressionOf(text, fields) }
+  return { type, dest, tar, names, ...artifactOf(text, fields), ...compressionOf(text, fields) }
 }
 
 function allow(text: string, fields: ReadonlyMap<string, string>, allowed: readonly string[]): void {
@@ -95,7 +97,17 @@ function compressionOf(text: string, fields: ReadonlyMap<string, string>): Compr
 
 function splitOf(text: string, fields: ReadonlyMap<string, string>): SplitOptions {
   const written = fields.get('platform-split')
-  return written === undefined ? {} : { platformSplit: isTrueField(written, text) }
+  const prefix = fields.get('attestation-prefix')
+  return {
+    ...(written === undefined ? {} : { platformSplit: isTrueField(written, text) }),
+    ...(prefix === undefined ? {} : { attestationPrefix: prefix }),
+  }
+}
+
+/** `oci-artifact`: attestation manifests are artifacts. */
+function artifactOf(text: string, fields: ReadonlyMap<string, string>): { readonly ociArtifact?: boolean } {
+  const written = fields.get('oci-artifact')
+  return written === undefined ? {} : { ociArtifact: isTrueField(written, text) }
 }
 
 function placeOf(

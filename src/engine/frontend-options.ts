@@ -24,5 +24,6 @@ export function planOptions(
     allow: options.allow ?? [],
     hostNames: (options.addHosts ?? []).map(({ name }) => name),
     shmSizeBytes: options.shmSizeBytes,
+    sbom: options.attestations?.sbom !== undefined,
   })
 }

@@ -83,8 +83,10 @@ export interface CompressionOptions {
   readonly forceCompression?: boolean | undefined
 }
 
-/** How the files of several platforms are kept apart. */
+/** How the files of several platforms are kept apart, and what attestations are called. */
 export interface SplitOptions {
+  /** Put before the name of each attestation; empty. */
+  readonly attestationPrefix?: string | undefined
   /** A directory `os_arch` for each platform; where there are several. */
   readonly platformSplit?: boolean | undefined
 }
@@ -98,6 +100,8 @@ export type BuildOutput =
       readonly push?: boolean | undefined
       /** Push manifests in OCI's media types; true. */
       readonly ociMediaTypes?: boolean | undefined
+      /** Write attestations as OCI artifacts that refer to the image; false. */
+      readonly ociArtifact?: boolean | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
     } & CompressionOptions)
   /** An OCI layout or a docker archive: a tar at `dest`, to `stream`, or with `tar: false` a directory. */
@@ -105,6 +109,8 @@ export type BuildOutput =
       readonly type: 'oci' | 'docker'
       readonly dest: string | { readonly stream: NodeJS.WritableStream }
       readonly tar?: boolean | undefined
+      /** Write attestations as OCI artifacts that refer to the image; false. */
+      readonly ociArtifact?: boolean | undefined
       readonly names?: readonly string[] | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
     } & CompressionOptions)
