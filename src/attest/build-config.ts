@@ -29,7 +29,7 @@ export function buildConfigOf(plan: BuildPlan): object {
   const output = (id: VertexId): string[] => [`${names.get(id)}:0`]
   const steps: BuildStep[] = plan.vertices.map(({ op, inputs }, i) => ({
     id: `step${i}`,
-    op: llbOp(op, plan.image.platform),
+    op: llbOp(op, inputs.length, plan.image.platform),
     ...(inputs.length === 0 ? {} : { inputs: inputs.flatMap(output) }),
   }))
   const { rootfs } = plan.image

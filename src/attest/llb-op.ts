@@ -13,8 +13,8 @@ export interface LlbOp {
   readonly platform?: Readonly<Record<string, unknown>>
 }
 
-/** The LLB form of an op. `platform` is that of the image to be. */
-export function llbOp(op: Op, platform: Platform): LlbOp {
+/** The LLB form of an op with so many inputs. `platform` is that of the image to be. */
+export function llbOp(op: Op, inputCount: number, platform: Platform): LlbOp {
   switch (op.kind) {
     case 'image':
       return { Op: { source: { identifier: imageIdentifier(op) } }, platform: llbPlatform(op.platform) }
@@ -30,12 +30,13 @@ export function llbOp(op: Op, platform: Platform): LlbOp {
     case 'inline':
       return fileOp(
         op.files.map(({ name, content, mode }, i) => ({
-          ...inputsOf(i === 0 ? undefined : i - 1),
+          ...chained(i, op.files.length, undefined, inputCount),
+          secondaryInput: -1,
           Action: { mkfile: { path: `/${name}`, mode, data: Buffer.from(content).toString('base64') } },
         })),
       )
     case 'copy':
-      return fileOp(copyActions(op))
+      return fileOp(copyActions(op, inputCount))
     case 'mkdir':
       return fileOp([mkdirAction(op)])
     case 'exec':
@@ -76,14 +77,15 @@ function fileOp(actions: readonly object[]): LlbOp {
   return { Op: { file: { actions } } }
 }
 
-/** -1 stands for no input, as in LLB. */
-function inputsOf(input: number | undefined, secondary?: number): object {
-  return { input: input ?? -1, secondaryInput: secondary ?? -1, output: 0 }
+/** -1 stands for no input, and for a result that only the next action sees. Results are numbered after the inputs. */
+function chained(i: number, count: number, base: number | undefined, inputCount: number): object {
+  return { input: i === 0 ? (base ?? -1) : inputCount + i - 1, output: i === count - 1 ? 0 : -1 }
 }
 
-function copyActions(op: CopyOp): object[] {
-  return op.sources.map(({ input, path, wildcard, unpack }) => ({
-    ...inputsOf(op.base, input),
+function copyActions(op: CopyOp, inputCount: number): object[] {
+  return op.sources.map(({ input, path, wildcard, unpack }, i) => ({
+    ...chained(i, op.sources.length, op.base, inputCount),
+    secondaryInput: input,
     Action: {
       copy: {
         src: path === '.' ? '/' : `/${path.replace(/^\/+/, '')}`,
@@ -107,7 +109,8 @@ function copyActions(op: CopyOp): object[] {
 function mkdirAction(op: MkdirOp): object {
   const owner = op.owner === undefined ? {} : { owner: llbOwner(op.owner) }
   return {
-    ...inputsOf(op.base),
+    ...chained(0, 1, op.base, 1),
+    secondaryInput: -1,
     Action: { mkdir: { path: op.path, mode: op.mode, makeParents: true, ...owner, timestamp: -1 } },
   }
 }
