@@ -30,7 +30,7 @@ function valueFor(name: string, stage: Stage, resolved: Resolved, finished: Read
   const isOwn = stage.steps.some(
     ({ instruction }) => instruction.kind === 'arg' && instruction.pairs.some(({ key }) => key.text === name),
   )
-  const own = isOwn ? finished.get(stage.index)?.env.get(name) : undefined
+  const own = isOwn ? finished.get(stage.index)?.args.findLast(([each]) => each === name)?.[1] : undefined
   return own ?? resolved.analysis.globals.get(name) ?? ''
 }
 
