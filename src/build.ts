@@ -5,14 +5,14 @@
  * first used.
  */
 import { availableParallelism } from 'node:os'
+import type { Parsed } from '../grammar/ast.js'
 import type { BuildAttestations } from './attest/pending.js'
-import { type CanonicalValue, canonicalJson } from './core/canonical.js'
 import type { Descriptor } from './core/descriptor.js'
 import type { Diagnostic } from './core/diagnostic.js'
-import { digestOf } from './core/digest.js'
 import { DockerfileError, StoreError } from './core/errors.js'
 import { formatPlatform, type Platform } from './core/platform.js'
 import { familiarReference, formatReference, type Reference } from './core/reference.js'
+import { type Assembler, createAssembler } from './engine/assembled.js'
 import type { AttestWork } from './engine/attest.js'
 import { lintBuild } from './engine/checks.js'
 import { type BuildFiles, readBuildFiles } from './engine/dockerfile.js'
@@ -21,10 +21,9 @@ import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
 import { createLayers, type EngineLayers } from './engine/layers.js'
 import type { BuildOptions, BuildResult, PullPolicy } from './engine/options.js'
-import { type AssembledImages, exportTo, mainImage } from './engine/outputs.js'
+import { type AssembledImages, exportTo, mainImage, timesOf } from './engine/outputs.js'
 import { parseAnew, parseRemembered } from './engine/parse-memo.js'
 import { createPorts } from './engine/runners.js'
-import { type AssembledImage, assembleImage } from './exporter/assemble.js'
 import { analyze } from './frontend/analyze.js'
 import { lower } from './frontend/lower.js'
 import { type ImageLookup, imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
@@ -48,13 +47,13 @@ export function build(options: BuildOptions): Promise<BuildResult> {
     const names = (options.tags ?? []).map(requireReference)
     const files = readBuildFiles(options)
     const layers = createLayers(engine)
-    const { plans, warnings } = await makePlans(files, options, engine, layers)
+    const planned = await makePlans(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
-      const built = await makeImages(plans, files, startedAt, options, engine, layers)
-      const manifest = await exportAll(built, names, options, engine, layers)
+      const built = await makeImages(planned, files, startedAt, options, engine, layers)
+      const result = await exportAll(built, names, options, engine, layers)
       // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
-      const isThere = ({ config }: AssembledImage): boolean => engine.store.layers.arePresent(config.rootfs.diff_ids)
-      if (built.images.every(isThere)) return report(built, manifest, names, warnings, engine)
+      const made = await built.assembler.made()
+      if (made.every(({ config }) => engine.store.layers.arePresent(config.rootfs.diff_ids))) return result
       if (tries === prunedTries)
         throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
     }
@@ -64,6 +63,8 @@ export function build(options: BuildOptions): Promise<BuildResult> {
 interface Planned {
   /** One for each platform. */
   readonly plans: readonly BuildPlan[]
+  /** SOURCE_DATE_EPOCH in seconds. */
+  readonly epoch: number | undefined
   readonly warnings: readonly Diagnostic[]
 }
 
@@ -81,9 +82,8 @@ async function makePlans(files: BuildFiles, options: BuildOptions, engine: Engin
       warnings.set(key, diagnostic)
     }
   }
-  const plans: BuildPlan[] = []
-  for (const platform of distinctPlatforms(options.platforms ?? [settings.hostPlatform])) {
-    const analysis = analyze(parsed.ast, planOptions(files, options, settings, platform))
+  const plan = async (given: BuildOptions, platform: Platform): Promise<BuildPlan> => {
+    const analysis = analyze(parsed.ast, planOptions(files, given, settings, platform))
     if (hasErrors(parsed.diagnostics) || hasErrors(analysis.diagnostics)) warn(lintBuild(parsed, analysis))
     throwErrors(parsed.diagnostics)
     const resolved = await resolve(analysis, { lookup, parse: parseAnew }, ctx)
@@ -92,9 +92,44 @@ async function makePlans(files: BuildFiles, options: BuildOptions, engine: Engin
     throwErrors(checked)
     const lowered = lower(resolved)
     warn(lowered.diagnostics)
-    plans.push(lowered.plan)
+    return lowered.plan
   }
-  return { plans, warnings: [...warnings.values()] }
+  const epoch = await findEpoch(parsed, files, options, engine, layers, plan)
+  const plans: BuildPlan[] = []
+  for (const platform of distinctPlatforms(options.platforms ?? [settings.hostPlatform])) {
+    plans.push(await plan(epoch.options, platform))
+  }
+  return { plans, epoch: epoch.seconds, warnings: [...warnings.values()] }
+}
+
+/** SOURCE_DATE_EPOCH in seconds, and the options in which that is what it says. */
+async function findEpoch(
+  parsed: Parsed,
+  files: BuildFiles,
+  options: BuildOptions,
+  engine: Engine,
+  layers: EngineLayers,
+  plan: (options: BuildOptions, platform: Platform) => Promise<BuildPlan>,
+): Promise<{ readonly seconds: number | undefined; readonly options: BuildOptions }> {
+  const { settings } = engine
+  const isAsked = options.buildArgs?.SOURCE_DATE_EPOCH !== undefined || files.source.text.includes('SOURCE_DATE_EPOCH')
+  if (!isAsked) return { seconds: undefined, options }
+  const { epoch, stages } = analyze(parsed.ast, planOptions(files, options, settings))
+  if (epoch === undefined || epoch.kind === 'seconds') return { seconds: epoch?.seconds, options }
+  const withValue = (value: string): BuildOptions => ({
+    ...options,
+    buildArgs: { ...options.buildArgs, SOURCE_DATE_EPOCH: value },
+  })
+  const { resolveEpoch } = await import('./engine/epoch.js')
+  const sources = {
+    contextTime: async () => undefined,
+    planOf: (stage: number) =>
+      plan({ ...withValue(''), target: stages[stage]?.name ?? String(stage), platforms: undefined }, settings.hostPlatform),
+    runners: () =>
+      createPorts({ ...engine, settings: { ...settings, now: () => 0 } }, layers, files.directories, options).runners,
+  }
+  const seconds = await resolveEpoch(epoch, sources, engine)
+  return { seconds, options: withValue(seconds === undefined ? '' : String(seconds)) }
 }
 
 /** Images by name and platform, each looked up once for all plans. */
@@ -130,10 +165,10 @@ function throwErrors(diagnostics: readonly Diagnostic[]): void {
   if (first !== undefined) throw new DockerfileError([first, ...more])
 }
 
-/** What was built: an image for each platform. */
-interface Built {
-  readonly images: AssembledImages
+/** What was solved, and the images that can be made of it. */
+interface Built extends Planned {
   readonly solutions: readonly Solution[]
+  readonly assembler: Assembler
   /** Names this build: in `buildx.build.ref`, and in its provenance. */
   readonly id: string
   readonly attestations: BuildAttestations | undefined
@@ -141,7 +176,7 @@ interface Built {
 
 /** Plans → solutions → images. */
 async function makeImages(
-  plans: readonly BuildPlan[],
+  planned: Planned,
   files: BuildFiles,
   startedAt: number,
   options: BuildOptions,
@@ -152,18 +187,15 @@ async function makeImages(
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
   const ports = createPorts(engine, layers, files.directories, options)
-  const solutions = await solveAll(plans, { jobs, now: settings.now }, ports, ctx)
-  const parts = plans.map((plan, i) => {
+  const solutions = await solveAll(planned.plans, { jobs, now: settings.now }, ports, ctx)
+  const solved = planned.plans.flatMap((plan, i) => {
     const solution = solutions[i]
-    if (solution === undefined) throw new Error('each plan has a solution')
-    const times = { madeAt: firstMadeAt(plan, solution, engine), epoch: options.sourceDateEpoch }
-    return { plan, solution, image: assembleImage(plan.image, solution.rootfs, times) }
+    return solution === undefined ? [] : [{ plan, solution }]
   })
-  const [first, ...more] = parts.map(({ image }) => image)
-  if (first === undefined) throw new Error('a build has a platform')
   const id = randomName(25)
-  const work = { parts, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
-  return { solutions, images: [first, ...more], id, attestations: await attest(work) }
+  const work = { solved, epoch: planned.epoch, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
+  const attestations = await attest(work)
+  return { ...planned, solutions, assembler: createAssembler(solved, engine, layers), id, attestations }
 }
 
 /** What is said about the images, where anything was asked for. */
@@ -174,44 +206,33 @@ async function attest(work: AttestWork): Promise<BuildAttestations | undefined> 
   return makeAttestations(asked, work)
 }
 
-/**
- * When this image was first made here. Instructions that only change the config have no layer to take a time from; without
- * this a rebuild of the same would have another image id each time.
- */
-function firstMadeAt(plan: BuildPlan, { rootfs }: Solution, { store, settings }: Engine): number {
-  const identity = { version: 1, by: 'image', layers: rootfs.diffIds, config: plan.image.config, history: plan.image.history }
-  const key = digestOf(canonicalJson(identity as unknown as CanonicalValue))
-  const known = store.records.find(key)
-  if (known !== undefined) return known.createdAt
-  const createdAt = settings.now()
-  const { diffIds: layers, times: layerTimes } = rootfs
-  store.records.save({ key, by: 'definition', layers, layerTimes, createdAt, size: 0, components: {}, name: 'image' })
-  return createdAt
-}
-
 async function exportAll(
-  { images, attestations }: Built,
+  built: Built,
   names: readonly Reference[],
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
-): Promise<Descriptor | undefined> {
-  const isIndex = images.length > 1 || /^(1|t|true)$/i.test(options.buildArgs?.BUILDKIT_MULTI_PLATFORM ?? '')
-  const work = { engine, layers, images, isIndex, names, epoch: options.sourceDateEpoch, attestations }
+): Promise<BuildResult> {
+  const { assembler, epoch, plans, attestations } = built
+  const isIndex = plans.length > 1 || /^(1|t|true)$/i.test(options.buildArgs?.BUILDKIT_MULTI_PLATFORM ?? '')
+  const work = { engine, layers, assembler, isIndex, names, epoch, attestations }
+  const outputs = options.outputs ?? [{ type: 'image' as const }]
   let manifest: Descriptor | undefined
-  for (const output of options.outputs ?? [{ type: 'image' as const }]) {
+  for (const output of outputs) {
     engine.ctx.signal.throwIfAborted()
     const made = await exportTo(output, options.push ?? false, work)
     manifest = made ?? manifest
   }
-  return manifest
+  const shown = outputs.find(({ type }) => type === 'image') ?? outputs[0] ?? {}
+  const images = await assembler.images(timesOf(shown, epoch))
+  return report(built, images, manifest, names, engine)
 }
 
 function report(
-  { images, solutions, id: buildId, attestations }: Built,
+  { solutions, warnings, id: buildId, attestations }: Built,
+  images: AssembledImages,
   manifest: Descriptor | undefined,
   names: readonly Reference[],
-  warnings: readonly Diagnostic[],
   { settings }: Engine,
 ): BuildResult {
   const { id } = mainImage(images, settings.hostPlatform)
@@ -230,17 +251,19 @@ function report(
       'containerimage.digest': manifest?.digest ?? id,
       ...(manifest === undefined ? {} : { 'containerimage.descriptor': manifest }),
       ...(names.length === 0 ? {} : { 'image.name': names.map(familiarReference).join(',') }),
-      ...provenanceIn(attestations, images),
+      ...provenanceIn(attestations),
     },
   }
 }
 
 /** The provenance as buildx puts it into the metadata: of several images each under its platform. */
-function provenanceIn(attestations: BuildAttestations | undefined, images: AssembledImages): Record<string, unknown> {
-  const entries = images.flatMap(({ id, platform }) => {
-    const found = attestations?.of.get(id)?.find(({ predicateType }) => predicateType.startsWith('https://slsa.dev/provenance/'))
-    const key = `buildx.build.provenance${images.length > 1 ? `/${formatPlatform(platform)}` : ''}`
-    return found === undefined ? [] : [[key, found.predicate(() => undefined)] as const]
+function provenanceIn(attestations: BuildAttestations | undefined): Record<string, unknown> {
+  if (attestations === undefined) return {}
+  const { of } = attestations
+  const entries = [...of].flatMap(([platform, pending]) => {
+    const found = pending.find(({ predicateType }) => predicateType.startsWith('https://slsa.dev/provenance/'))
+    const key = `buildx.build.provenance${of.size > 1 ? `/${platform}` : ''}`
+    return found === undefined ? [] : [[key, found.predicate([])] as const]
   })
   return Object.fromEntries(entries)
 }

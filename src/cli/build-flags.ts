@@ -115,7 +115,7 @@ type Values = FlagValues<typeof buildFlags>
 /** The options that the flags alone decide: all but context, Dockerfile and the engine's. */
 export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions, 'context' | 'dockerfile' | 'buildContexts'> {
   refuse(values)
-  const buildArgs = readAssignments(values['build-arg'], shell.env, '--build-arg')
+  const buildArgs = { ...epochIn(shell.env), ...readAssignments(values['build-arg'], shell.env, '--build-arg') }
   return {
     tags: values.tag,
     buildArgs,
@@ -133,11 +133,15 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
     jobs: readJobs(values.jobs),
-    sourceDateEpoch: readEpoch(buildArgs.SOURCE_DATE_EPOCH ?? shell.env.SOURCE_DATE_EPOCH),
     outputs: readOutputs(values, shell),
     push: values.push,
     attestations: readAttestations(values),
   }
+}
+
+/** SOURCE_DATE_EPOCH of the environment is a build argument, as buildx has it. */
+function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, string> {
+  return epoch ? { SOURCE_DATE_EPOCH: epoch } : {}
 }
 
 function refuse(values: Values): void {
@@ -188,12 +192,6 @@ function readAllow(texts: readonly string[]): ('network.host' | 'security.insecu
 function readJobs(jobs: number | undefined): number | undefined {
   if (jobs === undefined || jobs >= 1) return jobs
   throw new UsageError('USAGE_BAD_FLAG', `--jobs is ${jobs}, expected at least 1`)
-}
-
-function readEpoch(text: string | undefined): number | undefined {
-  if (text === undefined || text === '') return undefined
-  if (/^\d{1,12}$/.test(text)) return Number(text)
-  throw new UsageError('USAGE_BAD_FLAG', `SOURCE_DATE_EPOCH is "${text}", expected seconds since 1970`)
 }
 
 const secretKeys = { id: [], src: ['source'], env: [], type: [], 'cache-key': [] } as const

@@ -1,12 +1,14 @@
 /** Makes the attestations of a build: provenance and lists of packages. Loaded only where they are asked for. */
 import type { AttestationOptions } from '../attest/options.js'
-import type { BlobOf, BuildAttestations, PendingAttestation } from '../attest/pending.js'
+import type { BuildAttestations, PendingAttestation } from '../attest/pending.js'
 import { type BuildFacts, provenanceOf, provenancePredicateType } from '../attest/provenance.js'
-import type { AssembledImage } from '../exporter/assemble.js'
-import type { BuildPlan, Vertex } from '../graph/op.js'
+import type { Descriptor } from '../core/descriptor.js'
+import { formatPlatform } from '../core/platform.js'
+import type { Vertex } from '../graph/op.js'
 import { orderVertices } from '../graph/walk.js'
 import type { SolverPorts } from '../solver/ports.js'
 import type { Solution } from '../solver/solution.js'
+import type { SolvedPlan } from './assembled.js'
 import type { BuildFiles } from './dockerfile.js'
 import type { Engine } from './engine.js'
 import { findImage } from './images.js'
@@ -18,16 +20,12 @@ import { version } from './version.js'
 /** The Dockerfile language that mille speaks, by the number of BuildKit's front end. */
 export const dockerfileVersion = '1.20.0'
 
-/** One image with the plan it was made by. */
-export interface BuiltPart {
-  readonly plan: BuildPlan
-  readonly solution: Solution
-  readonly image: AssembledImage
-}
-
 /** A build that has been solved. */
 export interface AttestWork {
-  readonly parts: readonly BuiltPart[]
+  /** One plan for each platform. */
+  readonly solved: readonly SolvedPlan[]
+  /** SOURCE_DATE_EPOCH in seconds. */
+  readonly epoch: number | undefined
   readonly options: BuildOptions
   readonly files: BuildFiles
   readonly engine: Engine
@@ -43,42 +41,44 @@ export interface AttestWork {
 /** What is said about each image. */
 export async function makeAttestations(asked: AttestationOptions, work: AttestWork): Promise<BuildAttestations> {
   const finishedAt = work.engine.settings.now()
-  const of = new Map<AssembledImage['id'], readonly PendingAttestation[]>()
-  for (const part of work.parts) of.set(part.image.id, await attestImage(part, asked, finishedAt, work))
+  const of = new Map<string, readonly PendingAttestation[]>()
+  for (const each of work.solved) {
+    of.set(formatPlatform(each.plan.image.platform), await attestImage(each, asked, finishedAt, work))
+  }
   return { storage: asked.storage, of }
 }
 
 async function attestImage(
-  part: BuiltPart,
+  solved: SolvedPlan,
   { provenance, sbom }: AttestationOptions,
   finishedAt: number,
   work: AttestWork,
 ): Promise<PendingAttestation[]> {
-  const { engine, options, files } = work
+  const { engine, epoch, startedAt } = work
   const made: PendingAttestation[] = []
   if (sbom !== undefined) {
     const { makeSboms } = await import('./sbom.js')
-    const { sourceDateEpoch: epoch, pull = 'missing' } = options
-    const createdAt = epoch === undefined ? work.startedAt : Math.min(work.startedAt, epoch * 1000)
-    const find = (name: string) => findImage(name, engine.settings.hostPlatform, pull, engine, engine.ctx)
-    const { directories } = files
-    made.push(
-      ...(await makeSboms(part.plan, sbom, { ...work, directories, tool: `mille-${version()}`, createdAt, findImage: find })),
-    )
+    const createdAt = epoch === undefined ? startedAt : Math.min(startedAt, epoch * 1000)
+    const { directories } = work.files
+    const pull = work.options.pull ?? 'missing'
+    const sbomWork = {
+      ...{ ...work, directories, createdAt, tool: `mille-${version()}` },
+      findImage: (name: string) => findImage(name, engine.settings.hostPlatform, pull, engine, engine.ctx),
+    }
+    made.push(...(await makeSboms(solved.plan, sbom, sbomWork)))
   }
   if (provenance !== undefined) {
-    const facts = factsOf(part, finishedAt, work)
+    const facts = factsOf(solved, finishedAt, work)
     made.push({
       predicateType: provenancePredicateType(provenance.version),
-      predicate: (blobOf) =>
-        provenanceOf({ ...facts, blobOf: (diffId) => blobOf(diffId) ?? knownBlob(engine)(diffId) }, provenance),
+      predicate: (layers) => provenanceOf({ ...facts, blobOf: blobsOf(solved, layers, engine) }, provenance),
       ...{ fileName: provenance.fileName, inlineOnly: provenance.inlineOnly },
     })
   }
   return made
 }
 
-function factsOf({ plan, solution }: BuiltPart, finishedAt: number, work: AttestWork): Omit<BuildFacts, 'blobOf'> {
+function factsOf({ plan, solution }: SolvedPlan, finishedAt: number, work: AttestWork): Omit<BuildFacts, 'blobOf'> {
   const { engine, options, files, invocationId, startedAt } = work
   const { settings, store } = engine
   const keys = new Map(solution.vertices.map(({ id, key }) => [id, key]))
@@ -101,7 +101,8 @@ function factsOf({ plan, solution }: BuiltPart, finishedAt: number, work: Attest
 
 type BuiltLayers = Solution['rootfs']['diffIds'] | undefined
 
-/** A compressed form of a layer that was made or fetched at some time. */
-function knownBlob({ store }: Engine): BlobOf {
-  return (diffId) => store.layers.find(diffId)?.blobs.at(-1)
+/** The blobs of this very manifest; for layers of other steps one that was made or fetched at some time. */
+function blobsOf({ solution }: SolvedPlan, layers: readonly Descriptor[], { store }: Engine): BuildFacts['blobOf'] {
+  const own = new Map(solution.rootfs.diffIds.map((diffId, i) => [diffId, layers[i]]))
+  return (diffId) => own.get(diffId) ?? store.layers.find(diffId)?.blobs.at(-1)
 }

@@ -2,9 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { imagePackageUrl } from '../attest/package-url.js'
-import type { BlobOf, PendingAttestation } from '../attest/pending.js'
+import type { PendingAttestation } from '../attest/pending.js'
 import { type Subject, statementText } from '../attest/statement.js'
-import type { DiffID } from '../core/digest.js'
 import { hexOf } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import { platformFolder } from '../core/platform.js'
@@ -24,7 +23,7 @@ export function keepAttestations(
   { store }: Engine,
 ): StoredAttestations {
   const items = pending.map(({ predicateType, predicate, fileName, inlineOnly }) => {
-    const text = JSON.stringify(predicate(() => undefined))
+    const text = JSON.stringify(predicate([]))
     const blob = { mediaType: 'application/json', digest: store.blobs.writeBytes(text), size: Buffer.byteLength(text) }
     return { predicateType, fileName, inlineOnly, predicate: blob }
   })
@@ -51,17 +50,11 @@ export function attestManifest(
   const digest = { sha256: hexOf(described.descriptor.digest) }
   const full = names.map((name) => imagePackageUrl(name, image.platform))
   const subjects: Subject[] = (full.length === 0 ? ['_'] : full).map((name) => ({ name, digest }))
-  const blobOf = blobsOf(image, described)
   const statements = pending.map((each) => ({
     predicateType: each.predicateType,
-    text: statementText({ ...each, predicate: each.predicate(blobOf) }, subjects),
+    text: statementText({ ...each, predicate: each.predicate(described.manifest.layers) }, subjects),
   }))
   return describeAttestation(described.descriptor, statements, form)
-}
-
-function blobsOf({ config }: AssembledImage, { manifest }: DescribedImage): BlobOf {
-  const blobs = new Map(config.rootfs.diff_ids.map((diffId, i) => [diffId, manifest.layers[i]]))
-  return (diffId: DiffID) => blobs.get(diffId)
 }
 
 /** What statements are called in a `local` or `tar` output. */
@@ -94,7 +87,7 @@ export function writeStatementFiles(
     if (name.includes('/')) {
       throw new BuildError('EXPORT_UNSUPPORTED', `attestation-prefix is "${prefix}", expected a text without slashes`)
     }
-    const text = statementText({ ...each, predicate: each.predicate(() => undefined) }, subjects)
+    const text = statementText({ ...each, predicate: each.predicate([]) }, subjects)
     writeFileSync(join(directory, name), `${text}\n`, { mode: 0o644, flag: 'wx' })
   }
   return directory

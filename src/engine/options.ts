@@ -5,7 +5,7 @@
 import type { ResourceLimits } from '../../sandbox/plan.js'
 import type { AttestationOptions } from '../attest/options.js'
 import type { BuildEvent } from '../core/context.js'
-import type { Descriptor } from '../core/descriptor.js'
+import type { Compression, Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import type { Digest } from '../core/digest.js'
 import { type Platform, platformOf } from '../core/platform.js'
@@ -75,10 +75,20 @@ export type DockerfileSource = { readonly path: string } | { readonly name: stri
 /** When a base image that is here already is asked for at the registry. */
 export type PullPolicy = 'missing' | 'always' | 'never'
 
+/** The times in what is exported. */
+export interface TimestampOptions {
+  /** Seconds since 1970 that no time is later than; the SOURCE_DATE_EPOCH of the build. */
+  readonly sourceDateEpoch?: number | undefined
+  /** The times of files too, except those of base images; true. */
+  readonly rewriteTimestamp?: boolean | undefined
+}
+
 /** How layers are compressed in what is exported. */
 export interface CompressionOptions {
   /** `gzip`. */
-  readonly compression?: 'none' | 'gzip' | undefined
+  readonly compression?: Compression | undefined
+  /** 0–9 of gzip, 1–22 of zstd; mille's own. */
+  readonly compressionLevel?: number | undefined
   /** Compress layers anew that are known with another compression; false. */
   readonly forceCompression?: boolean | undefined
 }
@@ -103,7 +113,8 @@ export type BuildOutput =
       /** Write attestations as OCI artifacts that refer to the image; false. */
       readonly ociArtifact?: boolean | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
-    } & CompressionOptions)
+    } & CompressionOptions &
+      TimestampOptions)
   /** An OCI layout or a docker archive: a tar at `dest`, to `stream`, or with `tar: false` a directory. */
   | ({
       readonly type: 'oci' | 'docker'
@@ -113,11 +124,13 @@ export type BuildOutput =
       readonly ociArtifact?: boolean | undefined
       readonly names?: readonly string[] | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
-    } & CompressionOptions)
+    } & CompressionOptions &
+      TimestampOptions)
   /** The root filesystem as files in a directory. */
-  | ({ readonly type: 'local'; readonly dest: string } & SplitOptions)
+  | ({ readonly type: 'local'; readonly dest: string } & SplitOptions & TimestampOptions)
   /** The root filesystem as a tar. */
-  | ({ readonly type: 'tar'; readonly dest: string | { readonly stream: NodeJS.WritableStream } } & SplitOptions)
+  | ({ readonly type: 'tar'; readonly dest: string | { readonly stream: NodeJS.WritableStream } } & SplitOptions &
+      TimestampOptions)
 
 /** What to build and how. */
 export interface BuildOptions extends EngineOptions {
@@ -128,6 +141,7 @@ export interface BuildOptions extends EngineOptions {
   /** More contexts by name: a directory, or `docker-image://NAME`. */
   readonly buildContexts?: Readonly<Record<string, string>> | undefined
   readonly tags?: readonly string[] | undefined
+  /** SOURCE_DATE_EPOCH among them is the time that no time of the images is later than. */
   readonly buildArgs?: Readonly<Record<string, string>> | undefined
   readonly labels?: Readonly<Record<string, string>> | undefined
   /** The last stage. */
@@ -154,8 +168,6 @@ export interface BuildOptions extends EngineOptions {
   readonly limits?: ResourceLimits | undefined
   /** How many steps run at once; the number of cores, at least 4. */
   readonly jobs?: number | undefined
-  /** Seconds since 1970 that no time in the image is later than. */
-  readonly sourceDateEpoch?: number | undefined
   /** One `image` output. */
   readonly outputs?: readonly BuildOutput[] | undefined
   /** Push the `image` output to its names; false. */

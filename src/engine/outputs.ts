@@ -4,7 +4,7 @@ import type { Context } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { DiffID } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
-import { bestPlatform, type Platform, platformFolder } from '../core/platform.js'
+import { bestPlatform, formatPlatform, type Platform, platformFolder } from '../core/platform.js'
 import { familiarReference, formatReference, type Reference } from '../core/reference.js'
 import type { AssembledImage } from '../exporter/assemble.js'
 import type { DescribedAttestation } from '../exporter/attestation.js'
@@ -15,11 +15,12 @@ import type { DescribedImage, ManifestFormat } from '../exporter/manifest.js'
 import type { LayoutImage } from '../exporter/oci-layout.js'
 import type { Sink } from '../exporter/sink.js'
 import type { StoredImage, Tag } from '../store/types.js'
+import type { Assembler, ImageTimestamps } from './assembled.js'
 import type { StatementNames } from './attested.js'
 import type { Engine } from './engine.js'
 import { requireReference } from './images.js'
 import type { EngineLayers } from './layers.js'
-import type { BuildOutput, CompressionOptions } from './options.js'
+import type { BuildOutput, CompressionOptions, TimestampOptions } from './options.js'
 
 /** Images of one build; never none. */
 export type AssembledImages = readonly [AssembledImage, ...AssembledImage[]]
@@ -28,15 +29,20 @@ export type AssembledImages = readonly [AssembledImage, ...AssembledImage[]]
 export interface OutputWork {
   readonly engine: Engine
   readonly layers: EngineLayers
-  /** One for each platform, in the order in which they were asked for. */
-  readonly images: AssembledImages
+  readonly assembler: Assembler
   /** The names stand for an index, even if it has one image only. */
   readonly isIndex: boolean
   /** The names from `--tag`. */
   readonly names: readonly Reference[]
+  /** SOURCE_DATE_EPOCH of the build. */
   readonly epoch: number | undefined
   /** Undefined: nothing is said about the images. */
   readonly attestations: BuildAttestations | undefined
+}
+
+/** Which times an output has. Where there is an epoch, files have it too unless the output says otherwise. */
+export function timesOf({ sourceDateEpoch, rewriteTimestamp }: TimestampOptions, epoch: number | undefined): ImageTimestamps {
+  return { epoch: sourceDateEpoch ?? epoch, rewrite: rewriteTimestamp ?? true }
 }
 
 /** Exports to one output. Returns the manifest, or the index, where one was made. */
@@ -85,9 +91,10 @@ async function exportImage(
   id: string,
   work: OutputWork,
 ): Promise<Descriptor | undefined> {
-  const { engine, layers, images, isIndex, attestations } = work
+  const { engine, layers, assembler, isIndex, attestations } = work
+  const images = await assembler.images(timesOf(output, work.epoch))
   const names = [...work.names, ...(output.names ?? []).map(requireReference)]
-  await saveImages(work)
+  await saveImages(images, attestations, engine)
   for (const name of names) engine.store.images.setTag(tagOf(name, images, engine))
   if (!push) return undefined
   if (names.length === 0) {
@@ -104,7 +111,7 @@ async function exportImage(
   }
   const pushed = await pushAll(
     {
-      images: images.map((image) => ({ image, attestations: attestations?.of.get(image.id) ?? [] })),
+      images: images.map((image) => ({ image, attestations: saidOf(image, attestations) })),
       ...{ isIndex, names, choice: choiceOf(output), format, annotations: output.annotations ?? {}, progressId: id },
       ...{ storage: attestations?.storage ?? 'index', ociArtifact: output.ociArtifact ?? false },
     },
@@ -129,15 +136,20 @@ export function mainImage<Image extends { readonly platform: Platform }>(
   return images[bestPlatform(platforms, hostPlatform)] ?? images[0]
 }
 
+/** What is said about an image of this build. */
+function saidOf({ platform }: AssembledImage, attestations: BuildAttestations | undefined): readonly PendingAttestation[] {
+  return attestations?.of.get(formatPlatform(platform)) ?? []
+}
+
 /** Puts the images of a build into the store, with what is said about them, or without what an earlier build said. */
-async function saveImages({ engine, images, attestations }: OutputWork): Promise<void> {
+async function saveImages(images: AssembledImages, attestations: BuildAttestations | undefined, engine: Engine): Promise<void> {
   if (attestations === undefined) {
     for (const image of images) saveImage(engine, image, [], { attestations: undefined })
     return
   }
   const { keepAttestations } = await import('./attested.js')
   for (const image of images) {
-    const pending = attestations.of.get(image.id) ?? []
+    const pending = saidOf(image, attestations)
     saveImage(engine, image, [], { attestations: keepAttestations(pending, attestations.storage, engine) })
   }
 }
@@ -163,8 +175,8 @@ export function saveImage(
 }
 
 /** gzip is what every registry, runtime and `docker load` reads. */
-export function choiceOf({ compression, forceCompression }: CompressionOptions): BlobChoice {
-  return { compression: compression ?? 'gzip', force: forceCompression ?? false }
+export function choiceOf({ compression, compressionLevel, forceCompression }: CompressionOptions): BlobChoice {
+  return { compression: compression ?? 'gzip', level: compressionLevel, force: forceCompression ?? false }
 }
 
 /** The ports for making blobs of layers. */
@@ -214,13 +226,14 @@ async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
 async function exportArchive(
   output: Extract<BuildOutput, { type: 'oci' | 'docker' }>,
   id: string,
-  { engine, layers, images, isIndex, names, attestations }: OutputWork,
+  { engine, layers, assembler, isIndex, names, epoch, attestations }: OutputWork,
 ): Promise<Descriptor> {
+  const images = await assembler.images(timesOf(output, epoch))
   const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {} }
   const all = [...names, ...(output.names ?? []).map(requireReference)]
   const described: AttestedImage[] = []
   for (const image of images) {
-    const pending = attestations?.of.get(image.id) ?? []
+    const pending = saidOf(image, attestations)
     described.push({ image, described: await describeWithBlobs(image, options, id, engine, layers), attestations: pending })
   }
   const storage = { storage: attestations?.storage ?? 'index', ociArtifact: output.ociArtifact ?? false } as const
@@ -308,8 +321,12 @@ export async function writeArchive(
 async function exportRootfs(
   output: Extract<BuildOutput, { type: 'local' | 'tar' }>,
   id: string,
-  { engine, layers, images, isIndex, epoch, attestations }: OutputWork,
+  { engine, layers, assembler, isIndex, epoch: buildEpoch, attestations }: OutputWork,
 ): Promise<undefined> {
+  const times = timesOf(output, buildEpoch)
+  // The times are taken back on the way out: the layers themselves need not be rewritten.
+  const images = await assembler.images({ ...times, rewrite: false })
+  const epoch = times.rewrite && times.epoch !== undefined ? { epoch: times.epoch } : {}
   const { store, pool, ctx } = engine
   const { layerDirectories } = await import('../ops/stack.js')
   const parts: { readonly hostLowers: readonly string[]; readonly folder: string }[] = []
@@ -319,19 +336,19 @@ async function exportRootfs(
     const folder = (output.platformSplit ?? isIndex) ? platformFolder(image.platform) : ''
     const hostLowers = layerDirectories(store, diffIds)
     parts.push({ hostLowers, folder })
-    const pending = attestations?.of.get(image.id) ?? []
+    const pending = saidOf(image, attestations)
     const isShared = images.length > 1 && folder === ''
     const names = { prefix: output.attestationPrefix ?? '', isShared }
     const statements = await statementDirectory(pending, image, hostLowers, names, engine)
     if (statements !== undefined) parts.push({ hostLowers: [statements], folder })
   }
   if (output.type === 'local') {
-    await pool.run('exportDirectoryTask', { parts, destination: output.dest }, ctx.signal)
+    await pool.run('exportDirectoryTask', { parts, destination: output.dest, ...epoch }, ctx.signal)
     return undefined
   }
   const [{ rootfsTar }, { layerStack }] = await Promise.all([import('../exporter/rootfs.js'), import('../layer/stack.js')])
   const views = parts.map(({ hostLowers, folder }) => ({ view: layerStack(hostLowers), folder }))
-  await writeStream(rootfsTar(views, epoch === undefined ? {} : { epoch }), output.dest, ctx)
+  await writeStream(rootfsTar(views, epoch), output.dest, ctx)
   return undefined
 }
 

@@ -134,13 +134,16 @@ export interface ExportDirectoryTask {
   readonly parts: readonly { readonly hostLowers: readonly string[]; readonly folder: string }[]
   /** An absolute path; made when missing. */
   readonly destination: string
+  /** Seconds since 1970 that no time is later than. */
+  readonly epoch?: number
 }
 
 /** `writeRootfs` in a worker. */
-export function exportDirectoryTask({ parts, destination }: ExportDirectoryTask): void {
+export function exportDirectoryTask({ parts, destination, epoch }: ExportDirectoryTask): void {
   writeRootfs(
     parts.map(({ hostLowers, folder }) => ({ view: layerStack(hostLowers), folder })),
     destination,
+    epoch,
   )
 }
 
@@ -149,9 +152,24 @@ export function exportDirectoryTask({ parts, destination }: ExportDirectoryTask)
  *
  * @throws BuildError EXPORT_FAILED when something at the destination is in the way, or two views have the same file
  */
-export function writeRootfs(views: readonly PlacedView[], destination: string): void {
+export function writeRootfs(views: readonly PlacedView[], destination: string, epoch: number | undefined): void {
   const taken = new TakenPaths()
-  for (const { view, folder } of views) writeView(view, folder === '' ? destination : `${destination}/${folder}`, taken)
+  for (const { view, folder } of views)
+    writeView(clamped(view, epoch), folder === '' ? destination : `${destination}/${folder}`, taken)
+}
+
+/** The view with no time later than `epoch`. */
+function clamped(view: FileView, epoch: number | undefined): FileView {
+  if (epoch === undefined) return view
+  const latest = BigInt(epoch) * 1_000_000_000n
+  return {
+    lstat(path) {
+      const entry = view.lstat(path)
+      return entry !== undefined && entry.mtimeNs > latest ? { ...entry, mtimeNs: latest } : entry
+    },
+    readdir: (path) => view.readdir(path),
+    readlink: (path) => view.readlink(path),
+  }
 }
 
 function writeView(view: FileView, destination: string, taken: TakenPaths): void {

@@ -30,11 +30,12 @@ export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
   const reachable = target === undefined ? [] : reachableStages(stages, [target])
   for (const index of reachable) diagnostics.push(...(stages[index]?.problems ?? []))
   const epoch = sourceDateEpoch({ options, globals: globals.values, stages })
-  if (epoch !== undefined && 'problem' in epoch) diagnostics.push(badEpoch(epoch.problem))
+  const isBad = epoch !== undefined && 'problem' in epoch
+  if (isBad) diagnostics.push(badEpoch(epoch.problem))
   diagnostics.push(...unusedBuildArgs(options.buildArgs, declaredArgs(ast.instructions), predefined.keys()))
   return {
     ...{ source: ast.source, escape: ast.escape, options, platform, globals: globals.values },
-    ...{ stages, target, reachable, diagnostics },
+    ...{ epoch: isBad ? undefined : epoch, stages, target, reachable, diagnostics },
   }
 }
 

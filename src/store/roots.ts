@@ -85,7 +85,12 @@ export function findNeeded(session: Session, doomed: ReadonlySet<string>, record
     addBlobsOf(session, image, blobs)
   }
   for (const record of records) addLayers(record.layers)
-  for (const [hex, layer] of listLayers(session)) {
+  const known = listLayers(session)
+  for (const hex of [...layers]) {
+    const rewriteOf = known.get(hex)?.rewriteOf
+    if (rewriteOf !== undefined) layers.add(hexOf(rewriteOf.diffId))
+  }
+  for (const [hex, layer] of known) {
     if (!layers.has(hex)) continue
     if (layer.snapshot !== undefined) snapshots.add(layer.snapshot)
     for (const blob of layer.blobs) blobs.add(hexOf(blob.digest))

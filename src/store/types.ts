@@ -70,6 +70,14 @@ export interface LayerRecord {
   readonly sources: readonly string[]
   /** What images from outside say is this layer. Nothing but unpacking may believe it; gone once the files are here. */
   readonly claims?: readonly LayerClaim[]
+  /** The layer that this one was made of by taking back later times: its files are those of that layer until they are needed. */
+  readonly rewriteOf?: LayerRewrite
+}
+
+/** Another layer, and the seconds since 1970 that no time is later than. */
+export interface LayerRewrite {
+  readonly diffId: DiffID
+  readonly epoch: number
 }
 
 /** A manifest says that `blob`, which `source` has, is a layer. Anybody can say that of any blob. */
