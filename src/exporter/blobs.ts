@@ -109,7 +109,10 @@ async function makeBlob(
   report(0, false)
   const output = store.blobs.temporaryPath()
   const task: CompressLayerTask = { ...files, compression, level, output, diffId }
-  const made = await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
+  const made =
+    recordOf(diffId, ports).size <= smallBytes
+      ? await (await import('../layer/tasks.js')).compressLayerTask(task)
+      : await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
   store.blobs.adopt(output, made.digest)
   const blob: Descriptor = { mediaType: layerMediaTypes[compression], digest: made.digest, size: made.size }
   const annotations = { [levelAnnotation]: String(level), [compressorAnnotation]: compressorName(compression) }
@@ -118,6 +121,9 @@ async function makeBlob(
   report(made.size, true)
   return blob
 }
+
+/** Up to this size a layer is compressed before a thread would have started. */
+const smallBytes = 1 << 20
 
 /** The directory that a layer is packed from: its own, or with an epoch that of the layer that it is a rewrite of. */
 async function bringFiles(
