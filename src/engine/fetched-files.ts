@@ -137,10 +137,10 @@ async function fetchSource(path: string, world: ContextWorld): Promise<SourceFil
 async function readFromContext(
   main: MainContext,
   path: string | undefined,
-  { context, platform }: BuildOptions,
+  { context, platforms }: BuildOptions,
   { engine }: ContextWorld,
 ): Promise<SourceFile> {
-  const view = main.kind === 'files' ? viewOf(main.directory) : await viewOfImage(main.reference, platform, engine)
+  const view = main.kind === 'files' ? viewOf(main.directory) : await viewOfImage(main.reference, platforms?.[0], engine)
   for (const name of path === undefined ? dockerfileNames : [path]) {
     const { entry } = resolvePath(view, join('/', name), { followLast: true })
     if (entry?.type === 'directory') throw new BuildError('DOCKERFILE_NOT_FOUND', `${name} is a directory, not a Dockerfile`)
@@ -155,7 +155,7 @@ async function readFromContext(
   throw new BuildError('DOCKERFILE_NOT_FOUND', `there is no file ${path} in ${shownContext(context)}`)
 }
 
-async function viewOfImage(reference: string, platform: BuildOptions['platform'], engine: Engine): Promise<FileView> {
+async function viewOfImage(reference: string, platform: Platform | undefined, engine: Engine): Promise<FileView> {
   const { settings, store, ctx } = engine
   const { diffIds } = await findImage(reference, platform ?? settings.hostPlatform, 'missing', engine, ctx)
   await createLayers(engine).unpack(diffIds, 'context', ctx)
