@@ -68,7 +68,7 @@ async function attestImage(
     made.push(...(await makeSboms(solved.plan, sbom, sbomWork)))
   }
   if (provenance !== undefined) {
-    const facts = factsOf(solved, finishedAt, work)
+    const facts = await factsOf(solved, finishedAt, work)
     made.push({
       predicateType: provenancePredicateType(provenance.version),
       predicate: (layers) => provenanceOf({ ...facts, blobOf: blobsOf(solved, layers, engine) }, provenance),
@@ -78,11 +78,16 @@ async function attestImage(
   return made
 }
 
-function factsOf({ plan, solution }: SolvedPlan, finishedAt: number, work: AttestWork): Omit<BuildFacts, 'blobOf'> {
+async function factsOf(
+  { plan: whole, solution }: SolvedPlan,
+  finishedAt: number,
+  work: AttestWork,
+): Promise<Omit<BuildFacts, 'blobOf'>> {
   const { engine, options, files, invocationId, startedAt } = work
   const { settings, store } = engine
   const keys = new Map(solution.vertices.map(({ id, key }) => [id, key]))
-  const needed = new Set(orderVertices(plan.vertices, plan.image.rootfs === undefined ? [] : [plan.image.rootfs]))
+  const needed = new Set(orderVertices(whole.vertices, whole.image.rootfs === undefined ? [] : [whole.image.rootfs]))
+  const plan = { ...whole, vertices: whole.vertices.filter((vertex) => needed.has(vertex)) }
   const layersOf = ({ id, op }: Vertex): BuiltLayers => {
     if (id === plan.image.rootfs) return solution.rootfs.diffIds
     if (op.kind === 'image') return op.diffIds
@@ -90,9 +95,9 @@ function factsOf({ plan, solution }: SolvedPlan, finishedAt: number, work: Attes
     return key === undefined ? undefined : store.records.find(key.digest)?.layers
   }
   return {
-    plan: { ...plan, vertices: plan.vertices.filter((vertex) => needed.has(vertex)) },
+    plan,
     keys: new Map([...keys].map(([id, { components }]) => [id, components])),
-    request: requestOf(options, files),
+    request: await requestOf(options, files, plan),
     ...{ invocationId, startedAt, finishedAt, builderPlatform: settings.hostPlatform, dockerfileVersion },
     environment: readBuilderEnvironment(settings.env.MILLE_PROVENANCE_DIR || '/etc/mille/provenance.d'),
     layersOf,

@@ -10,6 +10,7 @@ import { isAbsolute, join } from 'node:path'
 import { ContextTree } from '../context/tree.js'
 import { BuildError } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
+import type { Platform } from '../core/platform.js'
 import type { SourceFile } from '../core/span.js'
 import type { FileView } from '../core/view.js'
 import { compileIgnore } from '../frontend/dockerignore.js'
@@ -47,8 +48,8 @@ export async function fetchBuildFiles(options: BuildOptions, engine: Engine, sco
   const references = namedReferences(options)
   const main = readLocalMain(options) ?? (await fetchMain(options, world))
   const named = describeNamed(references, async (reference, what) => {
-    const { directory } = await fetchContext(reference, 'named', what, world)
-    return { path: directory, memos: makeScratch(world), shown: withoutCredentials(reference.text) }
+    const { directory, pinned } = await fetchContext(reference, 'named', what, world)
+    return { path: directory, memos: makeScratch(world), shown: withoutCredentials(reference.text), pinned }
   })
   if (named === undefined) throw new Error('named contexts can be fetched here')
   return joinFiles(main, named)
@@ -61,10 +62,10 @@ async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<Ma
   const main = await openMain(reference, world)
   const common = { source: await readSource(main, options, world), place: context }
   if (main.kind === 'image') return { ...common, ignore: [], directory: undefined, contextImage: main.reference }
-  const { directory: path, origin } = main
+  const { directory: path, origin, pinned } = main
   if (origin === 'local') return { ...common, ignore: ignorePatterns(path, undefined), directory: { path } }
   // What is remembered of files that are gone after this would only fill the store.
-  return { ...common, ignore: [], directory: { path, memos: makeScratch(world), shown: withoutCredentials(context) } }
+  return { ...common, ignore: [], directory: { path, memos: makeScratch(world), shown: withoutCredentials(context), pinned } }
 }
 
 function checkStdin({ kind }: ContextReference, { dockerfile }: BuildOptions): void {

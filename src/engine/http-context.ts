@@ -10,24 +10,29 @@ import { openBytes, readText } from './tar-context.js'
 
 /** A tar is unpacked. Anything else is a Dockerfile alone, or for a named context a file called `context`, as in BuildKit. */
 export async function openHttpContext(url: string, use: ContextUse, what: string, world: ContextWorld): Promise<FilesContext> {
-  const path = await fetchFile(url, what, world)
+  const { path, digest } = await fetchFile(url, what, world)
+  const pinned = { uri: url, digest }
   const peeked = await peekArchive(createReadStream(path, { highWaterMark: 256 << 10 }))
-  if (use === 'main' || looksLikeArchive(peeked.head)) return openBytes(peeked, what, world)
+  if (use === 'main' || looksLikeArchive(peeked.head)) return { ...(await openBytes(peeked, what, world)), pinned }
   await peeked.all.return()
   const directory = makeScratch(world)
   await copyFile(path, join(directory, 'context'), constants.COPYFILE_FICLONE)
   await chmod(join(directory, 'context'), 0o600)
-  return { kind: 'files', directory, origin: 'fetched' }
+  return { kind: 'files', directory, origin: 'fetched', pinned }
 }
 
 /** The text of a Dockerfile by URL. */
 export async function fetchDockerfile(url: string, world: ContextWorld): Promise<string> {
   const what = `the Dockerfile ${publicUrl(url)}`
-  return readText(createReadStream(await fetchFile(url, what, world)), what)
+  return readText(createReadStream((await fetchFile(url, what, world)).path), what)
 }
 
 /** Where the file is, in the store's blobs. */
-async function fetchFile(url: string, what: string, { engine, findSecret }: ContextWorld): Promise<string> {
+async function fetchFile(
+  url: string,
+  what: string,
+  { engine, findSecret }: ContextWorld,
+): Promise<{ readonly path: string; readonly digest: string }> {
   const { store, settings, ctx } = engine
   if (!URL.canParse(url)) throw new BuildError('CONTEXT_UNSUPPORTED', `${what} is no valid URL`)
   const downloads = createDownloads({
@@ -42,7 +47,7 @@ async function fetchFile(url: string, what: string, { engine, findSecret }: Cont
   try {
     const { digest, isFresh } = await downloads.fetch({ url, progressId: id }, ctx)
     ctx.emit({ type: 'vertex-done', id, name, atMs: settings.now(), cached: !isFresh })
-    return store.blobs.pathOf(digest)
+    return { path: store.blobs.pathOf(digest), digest }
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     ctx.emit({ type: 'vertex-done', id, name, atMs: settings.now(), cached: false, error: message })

@@ -17,6 +17,7 @@ import type { ResolvedImage } from '../frontend/resolve.js'
 import type { BuildPlan, ExecMount, PlannedScan, Vertex, VertexId } from '../graph/op.js'
 import { makeVertex } from '../graph/vertex.js'
 import { layerStack } from '../layer/stack.js'
+import type { ContextDirectories } from '../ops/context.js'
 import { readTextInView } from '../ops/read-text.js'
 import { layerDirectories } from '../ops/stack.js'
 import type { SolverPorts } from '../solver/ports.js'
@@ -30,7 +31,7 @@ export interface SbomWork {
   readonly layers: EngineLayers
   readonly ports: SolverPorts
   /** The directories of contexts by name. */
-  readonly directories: Readonly<Record<string, string>>
+  readonly directories: ContextDirectories
   readonly jobs: number
   /** `mille-0.1.0`. */
   readonly tool: string
@@ -102,7 +103,10 @@ async function viewOf(plan: BuildPlan, { vertex: id }: PlannedScan, work: SbomWo
   const { engine, layers, directories } = work
   if (id === undefined) return layerStack([])
   const op = plan.vertices.find((vertex) => vertex.id === id)?.op
-  if (op?.kind === 'context') return new ContextTree(directories[op.name] ?? '', compileIgnore(op.ignore))
+  if (op?.kind === 'context') {
+    const directory = await directories.get(op.name)?.()
+    return directory === undefined ? layerStack([]) : new ContextTree(directory.path, compileIgnore(op.ignore))
+  }
   const { rootfs } = await solvePart(plan, id, work, { ...engine.ctx, emit: () => undefined })
   await layers.unpack(rootfs.diffIds, 'sbom', engine.ctx)
   return layerStack(layerDirectories(engine.store, rootfs.diffIds))

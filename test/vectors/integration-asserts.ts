@@ -29,9 +29,9 @@ export async function judgeAssertText(text: string, world: AssertWorld): Promise
   return value === true ? undefined : `${shorten(text)}: ${String(value)}`
 }
 
-/** Loops, and sums that stand for a loop. */
+/** Loops, sums that stand for a loop, and the size of a map that a loop fills. */
 function canJudge(text: string): boolean {
-  return !/\[\*\]|\) - 1\)/.test(text)
+  return !/\[\*\]|\) - 1\)|^Equal\(1, len\(.*BuildConfig\.Definition\)\)$/.test(text)
 }
 
 function shorten(text: string): string {
