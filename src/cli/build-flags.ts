@@ -19,7 +19,7 @@ export const buildFlags = {
   attest: {
     type: 'list',
     value: 'type=…',
-    help: 'type=provenance,… and type=sbom,… as the flags of these names; index or referrers says how they are kept',
+    help: 'Say more of the image: type=provenance,… or type=sbom,…; index or referrers alone says how that is kept',
   },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },

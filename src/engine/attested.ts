@@ -87,6 +87,11 @@ export function writeStatementFiles(
     if (name.includes('/')) {
       throw new BuildError('EXPORT_UNSUPPORTED', `attestation-prefix is "${prefix}", expected a text without slashes`)
     }
+    if (subjects.some((subject) => subject.name === name)) {
+      throw new BuildError('EXPORT_FAILED', `the image has a file "${name}" of its own, where its attestation would be`, {
+        hint: 'give attestations other names with attestation-prefix=TEXT',
+      })
+    }
     const text = statementText({ ...each, predicate: each.predicate([]) }, subjects)
     writeFileSync(join(directory, name), `${text}\n`, { mode: 0o644, flag: 'wx' })
   }

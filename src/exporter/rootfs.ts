@@ -75,8 +75,8 @@ class TakenPaths {
     this.#directories.set(path, isDirectory)
     if (before === undefined) return false
     if (before && isDirectory) return true
-    throw new BuildError('EXPORT_FAILED', `two parts of the output both have "${path}"`, {
-      hint: 'give each platform a directory (leave out platform-split=false), attestations other names (attestation-prefix)',
+    throw new BuildError('EXPORT_FAILED', `the images of two platforms both have "${path}"`, {
+      hint: 'give each platform a directory: leave out platform-split=false',
     })
   }
 }
