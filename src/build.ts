@@ -11,22 +11,25 @@ import type { Diagnostic } from './core/diagnostic.js'
 import { DockerfileError, StoreError } from './core/errors.js'
 import { formatPlatform, type Platform } from './core/platform.js'
 import { familiarReference, formatReference, type Reference } from './core/reference.js'
-import { type Assembler, createAssembler } from './engine/assembled.js'
+import { type Assembler, createAssembler, type ImageTimestamps } from './engine/assembled.js'
 import { lintBuild } from './engine/checks.js'
+import type { BuiltOnce } from './engine/compare-builds.js'
 import { type BuildFiles, readBuildFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
 import { createLayers, type EngineLayers } from './engine/layers.js'
-import type { BuildOptions, BuildResult, PullPolicy } from './engine/options.js'
+import type { BuildOptions, BuildResult, PullPolicy, TimestampOptions } from './engine/options.js'
 import { type AssembledImages, exportTo, mainImage, timesOf } from './engine/outputs.js'
 import { parseAnew, parseRemembered } from './engine/parse-memo.js'
 import { createPorts } from './engine/runners.js'
+import type { Trial } from './engine/trial.js'
 import { analyze } from './frontend/analyze.js'
 import { lower } from './frontend/lower.js'
 import { type ImageLookup, imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
 import type { BuildPlan } from './graph/op.js'
 import { randomName } from './io/fs.js'
+import type { SolverPorts } from './solver/ports.js'
 import type { Solution } from './solver/solution.js'
 import { solveAll } from './solver/solve.js'
 
@@ -46,7 +49,9 @@ export function build(options: BuildOptions): Promise<BuildResult> {
     const layers = createLayers(engine)
     const planned = await makePlans(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
-      const built = await makeImages(planned, files, options, engine, layers)
+      const built = options.verifyReproducible
+        ? await makeTwice(planned, files, options, engine, layers)
+        : await makeImages(planned, createPorts(engine, layers, files.directories, options), options, engine, layers)
       const result = await exportAll(built, names, options, engine, layers)
       // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
       const made = await built.assembler.made()
@@ -171,7 +176,7 @@ interface Built extends Planned {
 /** Plans → solutions → images. */
 async function makeImages(
   planned: Planned,
-  files: BuildFiles,
+  ports: SolverPorts,
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
@@ -179,13 +184,43 @@ async function makeImages(
   const { settings, ctx } = engine
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
-  const ports = createPorts(engine, layers, files.directories, options)
   const solutions = await solveAll(planned.plans, { jobs, now: settings.now }, ports, ctx)
   const solved = planned.plans.flatMap((plan, i) => {
     const solution = solutions[i]
     return solution === undefined ? [] : [{ plan, solution }]
   })
   return { ...planned, solutions, assembler: createAssembler(solved, engine, layers) }
+}
+
+/** Builds twice, each time from nothing, and compares. Throws BUILD_NOT_REPRODUCIBLE. */
+async function makeTwice(
+  planned: Planned,
+  files: BuildFiles,
+  options: BuildOptions,
+  engine: Engine,
+  layers: EngineLayers,
+): Promise<Built> {
+  const [{ openTrial }, { compareBuilds }] = await Promise.all([
+    import('./engine/trial.js'),
+    import('./engine/compare-builds.js'),
+  ])
+  const run = async (trial: Trial): Promise<Built> => {
+    const ports = createPorts(trial.engine, layers, files.directories, options)
+    return makeImages(planned, { ...ports, records: trial.records(ports.records) }, trial.options(options), trial.engine, layers)
+  }
+  const first = await run(await openTrial('first', engine))
+  const second = await run(await openTrial('second', engine))
+  const times = timesOf(shownOutput(options), planned.epoch)
+  await compareBuilds(await builtOnce(first, times), await builtOnce(second, times), times, engine)
+  return first
+}
+
+async function builtOnce({ assembler, solutions }: Built, times: ImageTimestamps): Promise<BuiltOnce[]> {
+  const images = await assembler.images(times)
+  return solutions.flatMap(({ rootfs }, i) => {
+    const image = images[i]
+    return image === undefined ? [] : [{ image, rootfs }]
+  })
 }
 
 async function exportAll(
@@ -205,9 +240,13 @@ async function exportAll(
     const made = await exportTo(output, options.push ?? false, work)
     manifest = made ?? manifest
   }
-  const shown = outputs.find(({ type }) => type === 'image') ?? outputs[0] ?? {}
-  const images = await assembler.images(timesOf(shown, epoch))
+  const images = await assembler.images(timesOf(shownOutput(options), epoch))
   return report(built, images, manifest, names, engine)
+}
+
+/** The output whose image stands for the build. */
+function shownOutput({ outputs = [] }: BuildOptions): TimestampOptions {
+  return outputs.find(({ type }) => type === 'image') ?? outputs[0] ?? {}
 }
 
 function report(

@@ -2,6 +2,7 @@
 import * as contextHash from './context/hash.js'
 import * as exporterRootfs from './exporter/rootfs.js'
 import { asTask } from './io/task.js'
+import * as layerCompare from './layer/compare.js'
 import * as layerTasks from './layer/tasks.js'
 import * as archive from './ops/archive.js'
 import * as copyWrite from './ops/copy-write.js'
@@ -9,6 +10,7 @@ import * as copyWrite from './ops/copy-write.js'
 export const hashEntries = asTask(contextHash.hashEntries)
 export const exportDirectoryTask = asTask(exporterRootfs.exportDirectoryTask)
 export const applyLayerTask = asTask(layerTasks.applyLayerTask)
+export const compareLayersTask = asTask(layerCompare.compareLayersTask)
 export const compressLayerTask = asTask(layerTasks.compressLayerTask)
 export const digestLayerTask = asTask(layerTasks.digestLayerTask)
 export const stageArchive = asTask(archive.stageArchive)
