@@ -5,6 +5,7 @@ import { asTask } from './io/task.js'
 import * as layerCompare from './layer/compare.js'
 import * as layerTasks from './layer/tasks.js'
 import * as archive from './ops/archive.js'
+import * as copyDigest from './ops/copy-digest.js'
 import * as copyWrite from './ops/copy-write.js'
 
 export const hashEntries = asTask(contextHash.hashEntries)
@@ -13,5 +14,6 @@ export const applyLayerTask = asTask(layerTasks.applyLayerTask)
 export const compareLayersTask = asTask(layerCompare.compareLayersTask)
 export const compressLayerTask = asTask(layerTasks.compressLayerTask)
 export const digestLayerTask = asTask(layerTasks.digestLayerTask)
+export const digestPlannedTask = asTask(copyDigest.digestPlannedTask)
 export const stageArchive = asTask(archive.stageArchive)
 export const writeFiles = asTask(copyWrite.writeFiles)

@@ -109,11 +109,14 @@ async function makeBlob(
   report(0, false)
   const output = store.blobs.temporaryPath()
   const task: CompressLayerTask = { ...files, compression, level, output, diffId }
-  const made = await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
+  const { snapshot: _, ...record } = recordOf(diffId, ports)
+  const made =
+    record.size <= smallBytes
+      ? await (await import('../layer/tasks.js')).compressLayerTask(task)
+      : await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
   store.blobs.adopt(output, made.digest)
   const blob: Descriptor = { mediaType: layerMediaTypes[compression], digest: made.digest, size: made.size }
   const annotations = { [levelAnnotation]: String(level), [compressorAnnotation]: compressorName(compression) }
-  const { snapshot: _, ...record } = recordOf(diffId, ports)
   store.layers.save({ ...record, blobs: [{ ...blob, annotations }] })
   report(made.size, true)
   return blob
@@ -133,6 +136,9 @@ async function bringFiles(
   if (found === undefined) throw new Error(`layer ${source.diffId} was unpacked and has no files`)
   return { upper: ports.store.snapshots.pathOf(found), ...('epoch' in source ? { epoch: source.epoch } : {}) }
 }
+
+/** Up to this size a layer is compressed before a thread would have started. */
+const smallBytes = 1 << 20
 
 const layerMediaTypes: Readonly<Record<Compression, string>> = {
   none: mediaTypes.ociLayer,
