@@ -96,7 +96,7 @@ async function makePlans(files: BuildFiles, options: BuildOptions, engine: Engin
     warn(lowered.diagnostics)
     return lowered.plan
   }
-  const epoch = await findEpoch(parsed, files, options, engine, layers, plan)
+  const epoch = await findEpoch(parsed, files, options, engine, layers, plan, warn)
   const plans: BuildPlan[] = []
   for (const platform of distinctPlatforms(options.platforms ?? [settings.hostPlatform])) {
     plans.push(await plan(epoch.options, platform))
@@ -112,6 +112,7 @@ async function findEpoch(
   engine: Engine,
   layers: EngineLayers,
   plan: (options: BuildOptions, platform: Platform) => Promise<BuildPlan>,
+  warn: (diagnostics: readonly Diagnostic[]) => void,
 ): Promise<{ readonly seconds: number | undefined; readonly options: BuildOptions }> {
   const { settings } = engine
   const isAsked = options.buildArgs?.SOURCE_DATE_EPOCH !== undefined || files.source.text.includes('SOURCE_DATE_EPOCH')
@@ -122,7 +123,7 @@ async function findEpoch(
     ...options,
     buildArgs: { ...options.buildArgs, SOURCE_DATE_EPOCH: value },
   })
-  const { resolveEpoch } = await import('./engine/epoch.js')
+  const { noEpoch, resolveEpoch } = await import('./engine/epoch.js')
   const sources = {
     contextTime: async () => undefined,
     planOf: (stage: number) =>
@@ -131,6 +132,7 @@ async function findEpoch(
       createPorts({ ...engine, settings: { ...settings, now: () => 0 } }, layers, files.directories, options).runners,
   }
   const seconds = await resolveEpoch(epoch, sources, engine)
+  if (seconds === undefined) warn([noEpoch()])
   return { seconds, options: withValue(seconds === undefined ? '' : String(seconds)) }
 }
 
