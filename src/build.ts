@@ -14,7 +14,7 @@ import { familiarReference, formatReference, type Reference } from './core/refer
 import { type Assembler, createAssembler, type ImageTimestamps } from './engine/assembled.js'
 import { lintBuild } from './engine/checks.js'
 import type { BuiltOnce } from './engine/compare-builds.js'
-import { type BuildFiles, readBuildFiles } from './engine/dockerfile.js'
+import { type BuildFiles, readLocalFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
@@ -29,6 +29,7 @@ import { lower } from './frontend/lower.js'
 import { type ImageLookup, imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
 import type { BuildPlan } from './graph/op.js'
 import { randomName } from './io/fs.js'
+import { Scope } from './io/scope.js'
 import type { SolverPorts } from './solver/ports.js'
 import type { Solution } from './solver/solution.js'
 import { solveAll } from './solver/solve.js'
@@ -45,7 +46,8 @@ const prunedTries = 3
 export function build(options: BuildOptions): Promise<BuildResult> {
   return withEngine(options, async (engine) => {
     const names = (options.tags ?? []).map(requireReference)
-    const files = readBuildFiles(options)
+    await using scope = new Scope()
+    const files = await openBuildFiles(options, engine, scope)
     const layers = createLayers(engine)
     const planned = await makePlans(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
@@ -62,6 +64,14 @@ export function build(options: BuildOptions): Promise<BuildResult> {
   })
 }
 
+/** The build file and the contexts; what was fetched for them is released by `scope`. */
+async function openBuildFiles(options: BuildOptions, engine: Engine, scope: Scope): Promise<BuildFiles> {
+  const local = readLocalFiles(options)
+  if (local !== undefined) return local
+  const { fetchBuildFiles } = await import('./engine/fetched-files.js')
+  return fetchBuildFiles(options, engine, scope)
+}
+
 interface Planned {
   /** One for each platform. */
   readonly plans: readonly BuildPlan[]
@@ -73,7 +83,7 @@ interface Planned {
 /** SourceFile → AST → stages → resolved stages → plan, from the stages on for each platform. */
 async function makePlans(files: BuildFiles, options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<Planned> {
   const { settings, ctx } = engine
-  const place = `${files.root}\n${files.source.name}`
+  const place = `${files.place}\n${files.source.name}`
   const parsed = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
   const lookup = lookUpOnce(options.pull ?? 'missing', engine, layers)
   const warnings = new Map<string, Diagnostic>()

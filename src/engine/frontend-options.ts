@@ -17,6 +17,7 @@ export function planOptions(
     platform,
     isOneOfSeveral: (options.platforms?.length ?? 0) > 1,
     contexts: files.contexts,
+    contextImage: files.contextImage,
     ignore: files.ignore,
     labels: options.labels ?? {},
     noCache: options.noCache ?? false,

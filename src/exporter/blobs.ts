@@ -109,18 +109,21 @@ async function makeBlob(
   report(0, false)
   const output = store.blobs.temporaryPath()
   const task: CompressLayerTask = { ...files, compression, level, output, diffId }
-  const { snapshot: _, ...record } = recordOf(diffId, ports)
   const made =
-    record.size <= smallBytes
+    recordOf(diffId, ports).size <= smallBytes
       ? await (await import('../layer/tasks.js')).compressLayerTask(task)
       : await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
   store.blobs.adopt(output, made.digest)
   const blob: Descriptor = { mediaType: layerMediaTypes[compression], digest: made.digest, size: made.size }
   const annotations = { [levelAnnotation]: String(level), [compressorAnnotation]: compressorName(compression) }
+  const { snapshot: _, ...record } = recordOf(diffId, ports)
   store.layers.save({ ...record, blobs: [{ ...blob, annotations }] })
   report(made.size, true)
   return blob
 }
+
+/** Up to this size a layer is compressed before a thread would have started. */
+const smallBytes = 1 << 20
 
 /** The directory that a layer is packed from: its own, or with an epoch that of the layer that it is a rewrite of. */
 async function bringFiles(
@@ -136,9 +139,6 @@ async function bringFiles(
   if (found === undefined) throw new Error(`layer ${source.diffId} was unpacked and has no files`)
   return { upper: ports.store.snapshots.pathOf(found), ...('epoch' in source ? { epoch: source.epoch } : {}) }
 }
-
-/** Up to this size a layer is compressed before a thread would have started. */
-const smallBytes = 1 << 20
 
 const layerMediaTypes: Readonly<Record<Compression, string>> = {
   none: mediaTypes.ociLayer,
