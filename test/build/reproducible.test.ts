@@ -131,7 +131,8 @@ reproTest('a rewritten image is a base like any other, also after the cache is g
 })
 
 reproTest('SOURCE_DATE_EPOCH can be the time of a source', async (bench) => {
-  const archive = rawTar([{ name: 'file', content: 'x', mtime: epoch }])
+  const copying = { name: 'Dockerfile', content: 'FROM scratch\nCOPY file /\n', mtime: epoch - 60 }
+  const archive = rawTar([copying, { name: 'file', content: 'x', mtime: epoch }])
   const server = createServer((request, response) => {
     if (request.url === '/dated') response.setHeader('last-modified', new Date((epoch + 60) * 1000).toUTCString())
     response.end(request.url === '/dated' ? 'text' : archive)
@@ -156,6 +157,9 @@ RUN echo "$SOURCE_DATE_EPOCH"
       assert.is(bench.output(), `${wanted}\n`)
       assert.is(config.created, new Date(wanted * 1000).toISOString())
     }
+    const context = `${url}/context.tar`
+    const fetched = await bench.build({ context, buildArgs: { SOURCE_DATE_EPOCH: 'context' } })
+    assert.is((await configOf(bench, fetched)).created, epochText)
     // A directory has no time of its own, which is said.
     const { warnings } = await bench.build({ buildArgs: { SOURCE_DATE_EPOCH: 'context' } })
     assert.is(bench.output(), '\n')
