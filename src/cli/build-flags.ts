@@ -91,6 +91,10 @@ export const buildFlags = {
   },
   tag: { type: 'list', short: 't', value: 'name[:tag]', help: 'A name for the image' },
   target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
+  'verify-reproducible': {
+    type: 'boolean',
+    help: 'Build twice without the cache; exit code 1, and the first difference, when the images differ',
+  },
 } as const satisfies FlagTable
 
 /** docker's and buildx's flags that are not here yet. */
@@ -136,6 +140,7 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     outputs: readOutputs(values, shell),
     push: values.push,
     attestations: readAttestations(values),
+    verifyReproducible: values['verify-reproducible'],
   }
 }
 

@@ -29,6 +29,11 @@ export interface FilesContext {
   readonly pinned?: PinnedSource
   /** What came was no archive but this text: a Dockerfile. */
   readonly text?: string
+  /**
+   * A time of its own, for SOURCE_DATE_EPOCH=context: of the commit, Last-Modified, else of the newest file of the archive;
+   * seconds since 1970.
+   */
+  readonly timeSeconds?: number | undefined
 }
 
 /** What opening needs. Scratch directories are released by `scope`. */
