@@ -8,13 +8,20 @@ export type ContextEntry =
   | { readonly path: string; readonly type: 'directory'; readonly mode: number }
   | { readonly path: string; readonly type: 'link'; readonly target: string }
 
+/** What is given on the command line. */
+export interface CommandLine {
+  readonly buildArgs: Readonly<Record<string, string>>
+  readonly target?: string
+  /** Values by id. */
+  readonly secrets: Readonly<Record<string, string>>
+}
+
 /** What both builders get. */
-export interface Case {
+export interface Case extends CommandLine {
   readonly seed: number
   /** Each element is one instruction with its heredocs; the parts that a shrinking step can leave out. */
   readonly instructions: readonly string[]
   readonly context: readonly ContextEntry[]
-  readonly buildArgs: Readonly<Record<string, string>>
 }
 
 /** The text of the Dockerfile. */
@@ -46,5 +53,9 @@ export function printCase(found: Case): string {
     return `  ${entry.path} ${entry.mode.toString(8)} ${text}`
   })
   const args = Object.entries(found.buildArgs).map(([name, value]) => `  --build-arg ${name}=${value}`)
-  return [`seed ${found.seed}`, dockerfileOf(found), 'context:', ...listing, ...args, ''].join('\n')
+  const secrets = Object.entries(found.secrets).map(
+    ([id, value]) => `  --secret id=${id} with the value ${JSON.stringify(value)}`,
+  )
+  const target = found.target === undefined ? [] : [`  --target ${found.target}`]
+  return [`seed ${found.seed}`, dockerfileOf(found), 'context:', ...listing, ...args, ...secrets, ...target, ''].join('\n')
 }

@@ -8,22 +8,34 @@ import { baseTar } from '../helpers/bases.js'
 import { mustRun } from '../helpers/cli.js'
 import { describeTree } from '../helpers/rootfs.js'
 import { type Builder, isNoise, pickConfig } from './built.js'
-import { base } from './generate.js'
+import { base, configuredBase, configuredDockerfile } from './generate.js'
 
 /** Makes a store with the base in it. */
 export async function openMille(directory: string): Promise<Builder> {
   const root = join(directory, 'mille')
   const common = { root, stateDirectory: join(directory, 'mille-run'), env: { PATH: process.env.PATH } }
   await importImage({ ...common, source: await baseTar('busybox'), reference: base })
+  const configured = { dockerfile: { name: 'Dockerfile', text: configuredDockerfile }, tags: [configuredBase] }
+  await build({ ...common, ...configured, context: directory, outputs: [{ type: 'image' }] })
   let count = 0
-  return async (context, buildArgs) => {
+  return async (context, { buildArgs, target, secrets: values }) => {
+    const secrets = Object.fromEntries(Object.entries(values).map(([id, value]) => [id, { value }]))
     const dest = join(directory, `mille-out-${count++}`)
     mkdirSync(dest)
     try {
       const tar = `${dest}.tar`
       const outputs = [{ type: 'image' as const }, { type: 'tar' as const, dest: tar }]
-      const result = await build({ ...common, context, buildArgs, network: 'host', allow: ['network.host'], outputs })
-      await mustRun('tar', ['-xpf', tar, '--numeric-owner', '-C', dest])
+      const result = await build({
+        ...common,
+        context,
+        buildArgs,
+        target,
+        secrets,
+        network: 'host',
+        allow: ['network.host'],
+        outputs,
+      })
+      await mustRun('tar', ['-xpf', tar, '--numeric-owner', '--xattrs', '--xattrs-include=*', '-C', dest])
       const image = JSON.parse(readFileSync(layoutOf(root).blob(result.imageId), 'utf8')) as { config: Record<string, unknown> }
       return { config: pickConfig(image.config), tree: describeTree(dest, isNoise) }
     } catch (error) {
