@@ -1,5 +1,5 @@
 /** A case of the differential test: a Dockerfile, its context, and what is given on the command line. */
-import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 /** One path of a context; parents are listed before what is in them. */
@@ -33,15 +33,36 @@ export function dockerfileOf({ instructions }: Case): string {
 export function writeCase(found: Case, directory: string): void {
   rmSync(directory, { recursive: true, force: true })
   mkdirSync(directory, { recursive: true })
-  for (const entry of found.context) {
-    const path = join(directory, entry.path)
-    mkdirSync(dirname(path), { recursive: true })
-    if (entry.type === 'link') symlinkSync(entry.target, path)
-    else if (entry.type === 'directory') mkdirSync(path, { recursive: true })
-    else writeFileSync(path, entry.content)
-    if (entry.type !== 'link') chmodSync(path, entry.mode)
-  }
+  for (const entry of found.context) writeEntry(entry, directory)
   writeFileSync(join(directory, 'Dockerfile'), dockerfileOf(found))
+}
+
+function writeEntry(entry: ContextEntry, directory: string): void {
+  const path = join(directory, entry.path)
+  mkdirSync(dirname(path), { recursive: true })
+  if (entry.type === 'link') symlinkSync(entry.target, path)
+  else if (entry.type === 'directory') mkdirSync(path, { recursive: true })
+  else writeFileSync(path, entry.content)
+  if (entry.type !== 'link') chmodSync(path, entry.mode)
+}
+
+/** Changes what differs between two cases, in place: what is the same keeps its inode and its times. */
+export function rewriteCase(before: Case, after: Case, directory: string, { keepTimes }: { readonly keepTimes: boolean }): void {
+  const known = new Map(before.context.map((entry) => [entry.path, entry]))
+  const kept = new Map(after.context.map((entry) => [entry.path, entry]))
+  for (const { path, type } of before.context.toReversed()) {
+    if (kept.get(path)?.type !== type) rmSync(join(directory, path), { recursive: true, force: true })
+  }
+  for (const entry of after.context) {
+    const path = join(directory, entry.path)
+    const old = known.get(entry.path)
+    if (old === entry && existsSync(path)) continue
+    const times = old?.type === 'file' && entry.type === 'file' && keepTimes ? statSync(path) : undefined
+    if (entry.type === 'link') rmSync(path, { force: true })
+    writeEntry(entry, directory)
+    if (times !== undefined) utimesSync(path, times.atime, times.mtime)
+  }
+  writeFileSync(join(directory, 'Dockerfile'), dockerfileOf(after))
 }
 
 /** A case as text, for whoever has to find out what went wrong. */
