@@ -6,6 +6,7 @@ import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 import type { FlagTable, FlagValues } from './args.js'
+import { readAttestations } from './attest-flags.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
 import { explainFormats } from './explain-format.js'
 import { progressModes } from './listener.js'
@@ -16,6 +17,11 @@ import type { Shell } from './shell.js'
 /** All flags. */
 export const buildFlags = {
   'add-host': { type: 'list', value: 'name:address', help: 'Add a line to /etc/hosts in RUN steps' },
+  attest: {
+    type: 'list',
+    value: 'type=…',
+    help: 'Say more of the image: type=provenance,… or type=sbom,…; index or referrers alone says how that is kept',
+  },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, or docker-image://NAME' },
@@ -71,12 +77,16 @@ export const buildFlags = {
     choices: progressModes,
     help: 'How progress is shown on stderr',
   },
-  provenance: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  provenance: {
+    type: 'string',
+    value: 'true|mode=…',
+    help: 'Say how the image was built: true, or mode=min|max,version=v1|v0.2,builder-id=URI,reproducible=true',
+  },
   pull: { type: 'boolean', help: 'Ask the registry for newer base images' },
   push: { type: 'boolean', help: 'Push the image to its names, as --output type=registry' },
   quiet: { type: 'boolean', short: 'q', help: 'Show no progress; print the image id' },
   rm: { type: 'boolean', default: 'true', help: 'Accepted for docker: nothing is ever left of a step' },
-  sbom: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  sbom: { type: 'string', value: 'true|generator=…', help: 'List the packages of the image: true, or generator=IMAGE' },
   secret: {
     type: 'list',
     value: 'id=…',
@@ -90,11 +100,15 @@ export const buildFlags = {
   },
   tag: { type: 'list', short: 't', value: 'name[:tag]', help: 'A name for the image' },
   target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
+  'verify-reproducible': {
+    type: 'boolean',
+    help: 'Build twice without the cache; exit code 1, and the first difference, when the images differ',
+  },
 } as const satisfies FlagTable
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
+  ...['annotation', 'builder', 'cache-from', 'cache-to', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
   ...[
     'cpu-shares|c',
     'cpuset-cpus',
@@ -135,6 +149,8 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     history: !/^(0|f|false|no|off)$/i.test(shell.env.MILLE_HISTORY ?? ''),
     outputs: readOutputs(values, shell),
     push: values.push,
+    attestations: readAttestations(values),
+    verifyReproducible: values['verify-reproducible'],
   }
 }
 
@@ -144,13 +160,6 @@ function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, str
 }
 
 function refuse(values: Values): void {
-  for (const name of ['provenance', 'sbom'] as const) {
-    const value = values[name]
-    if (value === undefined || /^(0|f|false)$/i.test(value) || value === 'disabled=true') continue
-    throw new UsageError('USAGE_BAD_FLAG', `--${name}=${value} is not supported yet`, {
-      hint: `leave it out, or write --${name}=false`,
-    })
-  }
   if (values.explain !== undefined && (values.quiet || values.output.some(writesToStdout))) {
     throw new UsageError('USAGE_BAD_FLAG', '--explain prints to stdout, and so does this output or --quiet', {
       hint: 'leave one out; "mille history inspect" says the same afterwards',

@@ -31,6 +31,8 @@ export const command = defineCommand({
     const flags = readBuildFlags(values, shell)
     const files = readContext(values, positionals[0] ?? '', shell)
     if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
+    const vcs =
+      flags.attestations?.provenance === undefined ? {} : await (await import('../vcs.js')).readVcs(files.context, shell)
     const { build, dryRun } = await import('../../build.js')
     const format = values.explain ?? (values['dry-run'] ? 'text' : undefined)
     if (values['dry-run']) {
@@ -47,7 +49,7 @@ export const command = defineCommand({
     }
     let result: BuildResult
     try {
-      result = await build({ ...engineOptions(shell, handle), ...flags, ...files })
+      result = await build({ ...engineOptions(shell, handle), ...flags, ...files, vcs })
     } finally {
       listener.close()
       await printReport({ dryRun: false, steps: log.steps }, format, shell)
@@ -90,6 +92,7 @@ function report(result: BuildResult, values: Values, shell: Shell): void {
     return
   }
   if (values.progress === 'quiet' || values.progress === 'none' || values.progress === 'rawjson') return
+  if (values['verify-reproducible']) shell.note('\nTwo builds without the cache gave the same image.')
   const ids =
     result.images.length > 1
       ? result.images.map(({ imageId, platform }) => `${imageId} ${formatPlatform(platform)}`)
