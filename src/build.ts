@@ -6,12 +6,13 @@
  */
 import { availableParallelism } from 'node:os'
 import type { Parsed } from '../grammar/ast.js'
+import type { BuildAttestations } from './attest/pending.js'
 import type { Descriptor } from './core/descriptor.js'
 import type { Diagnostic } from './core/diagnostic.js'
 import { DockerfileError, StoreError } from './core/errors.js'
 import { formatPlatform, type Platform } from './core/platform.js'
 import { familiarReference, formatReference, type Reference } from './core/reference.js'
-import { type Assembler, createAssembler, type ImageTimestamps } from './engine/assembled.js'
+import { type Assembler, createAssembler, type ImageTimestamps, type SolvedPlan } from './engine/assembled.js'
 import { lintBuild } from './engine/checks.js'
 import type { BuiltOnce } from './engine/compare-builds.js'
 import { type BuildFiles, readLocalFiles } from './engine/dockerfile.js'
@@ -45,15 +46,17 @@ const prunedTries = 3
  */
 export function build(options: BuildOptions): Promise<BuildResult> {
   return withEngine(options, async (engine) => {
+    const startedAt = engine.settings.now()
     const names = (options.tags ?? []).map(requireReference)
     await using scope = new Scope()
     const files = await openBuildFiles(options, engine, scope)
     const layers = createLayers(engine)
     const planned = await makePlans(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
-      const built = options.verifyReproducible
-        ? await makeTwice(planned, files, options, engine, layers)
-        : await makeImages(planned, createPorts(engine, layers, files.directories, options), options, engine, layers)
+      const solved = options.verifyReproducible
+        ? await solveTwice(planned, files, options, engine, layers)
+        : await solveOnce(planned, createPorts(engine, layers, files.directories, options), options, engine, layers)
+      const built = { ...solved, ...(await describe(solved, files, startedAt, options, engine, layers)) }
       const result = await exportAll(built, names, options, engine, layers)
       // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
       const made = await built.assembler.made()
@@ -180,19 +183,29 @@ function throwErrors(diagnostics: readonly Diagnostic[]): void {
 }
 
 /** What was solved, and the images that can be made of it. */
-interface Built extends Planned {
+interface Solved extends Planned {
   readonly solutions: readonly Solution[]
+  readonly solved: readonly SolvedPlan[]
   readonly assembler: Assembler
+  readonly ports: SolverPorts
+  readonly jobs: number
 }
 
-/** Plans → solutions → images. */
-async function makeImages(
+/** The same with what is said about it. */
+interface Built extends Solved {
+  /** Names this build: in `buildx.build.ref`, and in its provenance. */
+  readonly id: string
+  readonly attestations: BuildAttestations | undefined
+}
+
+/** Plans → solutions. */
+async function solveOnce(
   planned: Planned,
   ports: SolverPorts,
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
-): Promise<Built> {
+): Promise<Solved> {
   const { settings, ctx } = engine
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
@@ -201,24 +214,40 @@ async function makeImages(
     const solution = solutions[i]
     return solution === undefined ? [] : [{ plan, solution }]
   })
-  return { ...planned, solutions, assembler: createAssembler(solved, engine, layers) }
+  return { ...planned, solutions, solved, assembler: createAssembler(solved, engine, layers), ports, jobs }
 }
 
-/** Builds twice, each time from nothing, and compares. Throws BUILD_NOT_REPRODUCIBLE. */
-async function makeTwice(
+/** What is said about the images, where anything was asked for. */
+async function describe(
+  { solved, epoch, ports, jobs }: Solved,
+  files: BuildFiles,
+  startedAt: number,
+  options: BuildOptions,
+  engine: Engine,
+  layers: EngineLayers,
+): Promise<Pick<Built, 'id' | 'attestations'>> {
+  const id = randomName(25)
+  if (options.attestations === undefined) return { id, attestations: undefined }
+  const { makeAttestations } = await import('./engine/attest.js')
+  const work = { solved, epoch, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
+  return { id, attestations: await makeAttestations(options.attestations, work) }
+}
+
+/** Solves twice, each time from nothing, and compares. Throws BUILD_NOT_REPRODUCIBLE. */
+async function solveTwice(
   planned: Planned,
   files: BuildFiles,
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
-): Promise<Built> {
+): Promise<Solved> {
   const [{ openTrial }, { compareBuilds }] = await Promise.all([
     import('./engine/trial.js'),
     import('./engine/compare-builds.js'),
   ])
-  const run = async (trial: Trial): Promise<Built> => {
+  const run = async (trial: Trial): Promise<Solved> => {
     const ports = createPorts(trial.engine, layers, files.directories, options)
-    return makeImages(planned, { ...ports, records: trial.records(ports.records) }, trial.options(options), trial.engine, layers)
+    return solveOnce(planned, { ...ports, records: trial.records(ports.records) }, trial.options(options), trial.engine, layers)
   }
   const first = await run(await openTrial('first', engine))
   const second = await run(await openTrial('second', engine))
@@ -227,7 +256,7 @@ async function makeTwice(
   return first
 }
 
-async function builtOnce({ assembler, solutions }: Built, times: ImageTimestamps): Promise<BuiltOnce[]> {
+async function builtOnce({ assembler, solutions }: Solved, times: ImageTimestamps): Promise<BuiltOnce[]> {
   const images = await assembler.images(times)
   return solutions.flatMap(({ rootfs }, i) => {
     const image = images[i]
@@ -242,9 +271,9 @@ async function exportAll(
   engine: Engine,
   layers: EngineLayers,
 ): Promise<BuildResult> {
-  const { assembler, epoch, plans } = built
+  const { assembler, epoch, plans, attestations } = built
   const isIndex = plans.length > 1 || /^(1|t|true)$/i.test(options.buildArgs?.BUILDKIT_MULTI_PLATFORM ?? '')
-  const work = { engine, layers, assembler, isIndex, names, epoch }
+  const work = { engine, layers, assembler, isIndex, names, epoch, attestations }
   const outputs = options.outputs ?? [{ type: 'image' as const }]
   let manifest: Descriptor | undefined
   for (const output of outputs) {
@@ -262,7 +291,7 @@ function shownOutput({ outputs = [] }: BuildOptions): TimestampOptions {
 }
 
 function report(
-  { solutions, warnings }: Built,
+  { solutions, warnings, id: buildId, attestations }: Built,
   images: AssembledImages,
   manifest: Descriptor | undefined,
   names: readonly Reference[],
@@ -278,12 +307,25 @@ function report(
     steps: [...steps.values()].map(({ name, by, key }) => ({ name, cached: by !== 'ran', key: key.digest })),
     warnings,
     metadata: {
-      'buildx.build.ref': `mille/mille/${randomName(25)}`,
+      'buildx.build.ref': `mille/mille/${buildId}`,
       // An index has no config.
       ...(images.length > 1 ? {} : { 'containerimage.config.digest': id }),
       'containerimage.digest': manifest?.digest ?? id,
       ...(manifest === undefined ? {} : { 'containerimage.descriptor': manifest }),
       ...(names.length === 0 ? {} : { 'image.name': names.map(familiarReference).join(',') }),
+      ...provenanceIn(attestations),
     },
   }
+}
+
+/** The provenance as buildx puts it into the metadata: of several images each under its platform. */
+function provenanceIn(attestations: BuildAttestations | undefined): Record<string, unknown> {
+  if (attestations === undefined) return {}
+  const { of } = attestations
+  const entries = [...of].flatMap(([platform, pending]) => {
+    const found = pending.find(({ predicateType }) => predicateType.startsWith('https://slsa.dev/provenance/'))
+    const key = `buildx.build.provenance${of.size > 1 ? `/${platform}` : ''}`
+    return found === undefined ? [] : [[key, found.predicate([])] as const]
+  })
+  return Object.fromEntries(entries)
 }

@@ -1,5 +1,6 @@
 /** The functions that `io/pool.ts` runs in worker threads: each takes and returns plain data. */
 import * as contextHash from './context/hash.js'
+import * as fileDigests from './exporter/file-digests.js'
 import * as exporterRootfs from './exporter/rootfs.js'
 import { asTask } from './io/task.js'
 import * as layerCompare from './layer/compare.js'
@@ -10,6 +11,7 @@ import * as copyWrite from './ops/copy-write.js'
 
 export const hashEntries = asTask(contextHash.hashEntries)
 export const exportDirectoryTask = asTask(exporterRootfs.exportDirectoryTask)
+export const fileDigestsTask = asTask(fileDigests.fileDigestsTask)
 export const applyLayerTask = asTask(layerTasks.applyLayerTask)
 export const compareLayersTask = asTask(layerCompare.compareLayersTask)
 export const compressLayerTask = asTask(layerTasks.compressLayerTask)

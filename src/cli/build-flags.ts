@@ -6,6 +6,7 @@ import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 import type { FlagTable, FlagValues } from './args.js'
+import { readAttestations } from './attest-flags.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
 import { progressModes } from './listener.js'
 import { readOutput } from './outputs.js'
@@ -15,6 +16,11 @@ import type { Shell } from './shell.js'
 /** All flags. */
 export const buildFlags = {
   'add-host': { type: 'list', value: 'name:address', help: 'Add a line to /etc/hosts in RUN steps' },
+  attest: {
+    type: 'list',
+    value: 'type=…',
+    help: 'Say more of the image: type=provenance,… or type=sbom,…; index or referrers alone says how that is kept',
+  },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, or docker-image://NAME' },
@@ -62,12 +68,16 @@ export const buildFlags = {
     choices: progressModes,
     help: 'How progress is shown on stderr',
   },
-  provenance: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  provenance: {
+    type: 'string',
+    value: 'true|mode=…',
+    help: 'Say how the image was built: true, or mode=min|max,version=v1|v0.2,builder-id=URI,reproducible=true',
+  },
   pull: { type: 'boolean', help: 'Ask the registry for newer base images' },
   push: { type: 'boolean', help: 'Push the image to its names, as --output type=registry' },
   quiet: { type: 'boolean', short: 'q', help: 'Show no progress; print the image id' },
   rm: { type: 'boolean', default: 'true', help: 'Accepted for docker: nothing is ever left of a step' },
-  sbom: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  sbom: { type: 'string', value: 'true|generator=…', help: 'List the packages of the image: true, or generator=IMAGE' },
   secret: {
     type: 'list',
     value: 'id=…',
@@ -89,7 +99,7 @@ export const buildFlags = {
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
+  ...['annotation', 'builder', 'cache-from', 'cache-to', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
   ...[
     'cpu-shares|c',
     'cpuset-cpus',
@@ -130,6 +140,7 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     outputs: readOutputs(values, shell),
     push: values.push,
     verifyReproducible: values['verify-reproducible'],
+    attestations: readAttestations(values),
   }
 }
 
@@ -139,13 +150,6 @@ function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, str
 }
 
 function refuse(values: Values): void {
-  for (const name of ['provenance', 'sbom'] as const) {
-    const value = values[name]
-    if (value === undefined || /^(0|f|false)$/i.test(value) || value === 'disabled=true') continue
-    throw new UsageError('USAGE_BAD_FLAG', `--${name}=${value} is not supported yet`, {
-      hint: `leave it out, or write --${name}=false`,
-    })
-  }
   if (!values.rm) throw new UsageError('USAGE_BAD_FLAG', '--rm=false is not supported: nothing is left of a step')
   if (values.push && values.output.some((text) => !/type=(image|registry)/.test(text))) {
     throw new UsageError('USAGE_BAD_FLAG', '--push and --output of another type cannot be given together')

@@ -68,8 +68,12 @@ async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<Ma
 }
 
 /** What is remembered of files that are gone after this would only fill the store: it goes with them. */
-function directoryOf({ directory: path, timeSeconds }: FilesContext, text: string, world: ContextWorld): ContextDirectory {
-  return { path, memos: makeScratch(world), shown: withoutCredentials(text), timeSeconds }
+function directoryOf(
+  { directory: path, timeSeconds, pinned }: FilesContext,
+  text: string,
+  world: ContextWorld,
+): ContextDirectory {
+  return { path, memos: makeScratch(world), shown: withoutCredentials(text), timeSeconds, pinned }
 }
 
 function checkStdin({ kind }: ContextReference, { dockerfile }: BuildOptions): void {

@@ -3,6 +3,7 @@
  * once, by `engineDefaults` and `build`.
  */
 import type { ResourceLimits } from '../../sandbox/plan.js'
+import type { AttestationOptions } from '../attest/options.js'
 import type { BuildEvent } from '../core/context.js'
 import type { Compression, Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
@@ -92,8 +93,10 @@ export interface CompressionOptions {
   readonly forceCompression?: boolean | undefined
 }
 
-/** How the files of several platforms are kept apart. */
+/** How the files of several platforms are kept apart, and what attestations are called. */
 export interface SplitOptions {
+  /** Put before the name of each attestation; empty. */
+  readonly attestationPrefix?: string | undefined
   /** A directory `os_arch` for each platform; where there are several. */
   readonly platformSplit?: boolean | undefined
 }
@@ -107,6 +110,8 @@ export type BuildOutput =
       readonly push?: boolean | undefined
       /** Push manifests in OCI's media types; true. */
       readonly ociMediaTypes?: boolean | undefined
+      /** Write attestations as OCI artifacts that refer to the image; false. */
+      readonly ociArtifact?: boolean | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
     } & CompressionOptions &
       TimestampOptions)
@@ -115,6 +120,8 @@ export type BuildOutput =
       readonly type: 'oci' | 'docker'
       readonly dest: string | { readonly stream: NodeJS.WritableStream }
       readonly tar?: boolean | undefined
+      /** Write attestations as OCI artifacts that refer to the image; false. */
+      readonly ociArtifact?: boolean | undefined
       readonly names?: readonly string[] | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
     } & CompressionOptions &
@@ -172,6 +179,10 @@ export interface BuildOptions extends EngineOptions {
   readonly outputs?: readonly BuildOutput[] | undefined
   /** Push the `image` output to its names; false. */
   readonly push?: boolean | undefined
+  /** What is to be said about the image beside it; nothing. */
+  readonly attestations?: AttestationOptions | undefined
+  /** `source` and `revision` of the checkout that the context is, for provenance; not checked. */
+  readonly vcs?: Readonly<Record<string, string>> | undefined
 }
 
 /** One step of a build, as it ended. */

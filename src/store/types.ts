@@ -131,6 +131,21 @@ export interface StoredImage {
   readonly created?: string
   /** Manifests that describe it exactly, as pulled, loaded, exported or pushed, newest last. */
   readonly manifests: readonly Descriptor[]
+  /** What its build said about it; a push or save takes it along. */
+  readonly attestations?: StoredAttestations | undefined
+}
+
+/** Attestations of an image. Statements are made when it is known of which manifest. */
+export interface StoredAttestations {
+  /** In an index with the image, or beside it. */
+  readonly storage: 'index' | 'referrers'
+  readonly items: readonly {
+    readonly predicateType: string
+    readonly fileName: string
+    readonly inlineOnly: boolean
+    /** The predicate, a JSON blob. */
+    readonly predicate: Descriptor
+  }[]
 }
 
 /** A name of an image. */

@@ -28,12 +28,14 @@ export const command = defineCommand({
     const flags = readBuildFlags(values, shell)
     const files = readContext(values, positionals[0] ?? '', shell)
     if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
+    const vcs =
+      flags.attestations?.provenance === undefined ? {} : await (await import('../vcs.js')).readVcs(files.context, shell)
     const { build } = await import('../../build.js')
     const mode = values.quiet ? 'quiet' : values.progress
     const listener = withWarningsAtEnd(await openListener(mode, 'Building', shell), mode, shell)
     let result: BuildResult
     try {
-      result = await build({ ...engineOptions(shell, listener.handle), ...flags, ...files })
+      result = await build({ ...engineOptions(shell, listener.handle), ...flags, ...files, vcs })
     } finally {
       listener.close()
     }
