@@ -1,9 +1,9 @@
 /** Where the sources of COPY and ADD come from: files of a tree, a download, a git repository. */
 import { posix } from 'node:path'
 import { isDigest } from '../core/digest.js'
-import type { CopySource, GitOp, HttpOp, VertexId } from '../graph/op.js'
+import type { CopySource, HttpOp, VertexId } from '../graph/op.js'
 import type { VertexDetails } from '../graph/vertex.js'
-import { type GitRef, parseGitRef } from './git-ref.js'
+import { type GitRef, gitOp, isCommitPrefix, parseGitRef } from './git-ref.js'
 import { hasWildcard, sourcePath } from './paths.js'
 import type { PlanBuilder } from './plan-builder.js'
 import { type Place, problem } from './problem.js'
@@ -84,7 +84,7 @@ function httpSource(url: string, add: AddFlags, { place, plan, details }: Remote
   const op: HttpOp = { kind: 'http', url, filename, ...(checksum === undefined ? {} : { checksum }) }
   const vertex = plan.add(op, [], { ...details, name: withoutPassword(url) })
   const unpack = add.unpack === true ? ('auto' as const) : ('never' as const)
-  return { vertex, source: { path: filename, wildcard: false, unpack, keepOwner: false }, shown: url }
+  return { vertex, source: { path: filename, wildcard: false, unpack, keepOwner: false }, shown: withoutPassword(url) }
 }
 
 /** A path that is no valid percent-encoding is taken as it is. */
@@ -101,7 +101,6 @@ function isUtf8Encoding(path: string): boolean {
 }
 
 function gitSource(text: string, git: GitRef, add: AddFlags, { place, plan, details }: RemoteScope): PlannedSource {
-  const { remote, ref, subDir } = git
   if (add.keepGitDir !== undefined && git.keepGitDir !== undefined && add.keepGitDir !== git.keepGitDir) {
     throw problem(place, 'DOCKERFILE_BAD_FLAG', '--keep-git-dir and keep-git-dir of the URL say different things')
   }
@@ -109,21 +108,16 @@ function gitSource(text: string, git: GitRef, add: AddFlags, { place, plan, deta
     throw problem(place, 'DOCKERFILE_BAD_FLAG', `checksum mismatch: "${add.checksum}" and "${git.checksum}" of the URL`)
   }
   const checksum = add.checksum ?? git.checksum
-  if (checksum !== undefined && !/^[0-9a-f]{7,64}$/i.test(checksum)) {
-    throw problem(place, 'DOCKERFILE_BAD_FLAG', `the checksum "${checksum}" is no commit hash`)
+  if (checksum !== undefined && !isCommitPrefix(checksum)) {
+    throw problem(place, 'DOCKERFILE_BAD_FLAG', `invalid checksum "${checksum}", expected hex commit hash of 7 to 64 digits`)
   }
-  const op: GitOp = {
-    ...{ kind: 'git', remote, keepGitDir: git.keepGitDir ?? add.keepGitDir ?? false, submodules: git.submodules ?? true },
-    ...{ fetchByCommit: git.fetchByCommit ?? false, mtime: git.mTime ?? 'checkout' },
-    ...(ref === undefined ? {} : { ref }),
-    ...(subDir === undefined ? {} : { subdir: subDir }),
-    ...(checksum === undefined ? {} : { checksum }),
-  }
-  const vertex = plan.add(op, [], { ...details, name: withoutPassword(text) })
-  return { vertex, source: { path: '.', wildcard: false, unpack: 'never', keepOwner: false }, shown: text }
+  const op = gitOp({ ...git, ...(checksum === undefined ? {} : { checksum }) }, add.keepGitDir ?? false)
+  const shown = withoutPassword(text)
+  const vertex = plan.add(op, [], { ...details, name: shown })
+  return { vertex, source: { path: '.', wildcard: false, unpack: 'never', keepOwner: false }, shown }
 }
 
-/** A URL for progress lines: credentials are not for everyone who reads a log. */
+/** A URL for progress lines and the history: credentials are not for everyone. A name alone may be a token, except with ssh. */
 function withoutPassword(url: string): string {
-  return url.replace(/^([a-z+]+:\/\/)[^/@]*:[^/@]*@/i, '$1***@')
+  return url.replace(/^(https?:\/\/)[^/@]*@/i, '$1***@').replace(/^([a-z+]+:\/\/)[^/@]*:[^/@]*@/i, '$1***@')
 }

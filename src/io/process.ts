@@ -3,7 +3,7 @@
  *
  * Not for the steps of a build (that is `sandbox/`): no shell, output held in memory and limited.
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 
 /** How a program ended. `exitCode` is 128 + n when signal n killed it. */
 export interface ProcessResult {
@@ -19,6 +19,8 @@ export interface ProcessOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly timeoutMs: number
   readonly signal: AbortSignal
+  /** Descriptors that the program gets as 3, 4, …: it holds their locks as long as it lives. None. */
+  readonly inherit?: readonly number[]
 }
 
 const outputLimitBytes = 1024 * 1024
@@ -33,7 +35,8 @@ const signalNumbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, 
 export function runProcess(file: string, args: readonly string[], options: ProcessOptions): Promise<ProcessResult> {
   options.signal.throwIfAborted()
   return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { env: options.env as NodeJS.ProcessEnv, stdio: ['pipe', 'pipe', 'pipe'] })
+    const stdio: ('pipe' | number)[] = ['pipe', 'pipe', 'pipe', ...(options.inherit ?? [])]
+    const child = spawn(file, args, { env: options.env as NodeJS.ProcessEnv, stdio }) as ChildProcessWithoutNullStreams
     const output = { stdout: [] as Buffer[], stderr: [] as Buffer[], size: 0 }
     let failure: unknown
     const stop = (reason: unknown): void => {
