@@ -13,7 +13,7 @@ import { digestOf } from './core/digest.js'
 import { DockerfileError, StoreError } from './core/errors.js'
 import { familiarReference, formatReference, type Reference } from './core/reference.js'
 import { lintBuild } from './engine/checks.js'
-import { type BuildFiles, readBuildFiles } from './engine/dockerfile.js'
+import { type BuildFiles, readLocalFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
@@ -28,6 +28,7 @@ import { lower } from './frontend/lower.js'
 import { resolve } from './frontend/resolve.js'
 import type { BuildPlan } from './graph/op.js'
 import { randomName } from './io/fs.js'
+import { Scope } from './io/scope.js'
 import type { Solution } from './solver/solution.js'
 import { solve } from './solver/solve.js'
 
@@ -43,7 +44,8 @@ const prunedTries = 3
 export function build(options: BuildOptions): Promise<BuildResult> {
   return withEngine(options, async (engine) => {
     const names = (options.tags ?? []).map(requireReference)
-    const files = readBuildFiles(options)
+    await using scope = new Scope()
+    const files = await openBuildFiles(options, engine, scope)
     const layers = createLayers(engine)
     const { plan, warnings } = await makePlan(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
@@ -57,6 +59,14 @@ export function build(options: BuildOptions): Promise<BuildResult> {
   })
 }
 
+/** The build file and the contexts; what was fetched for them is released by `scope`. */
+async function openBuildFiles(options: BuildOptions, engine: Engine, scope: Scope): Promise<BuildFiles> {
+  const local = readLocalFiles(options)
+  if (local !== undefined) return local
+  const { fetchBuildFiles } = await import('./engine/fetched-files.js')
+  return fetchBuildFiles(options, engine, scope)
+}
+
 interface Planned {
   readonly plan: BuildPlan
   readonly warnings: readonly Diagnostic[]
@@ -65,7 +75,7 @@ interface Planned {
 /** SourceFile → AST → stages → resolved stages → plan. */
 async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<Planned> {
   const { settings, ctx } = engine
-  const place = `${files.root}\n${files.source.name}`
+  const place = `${files.place}\n${files.source.name}`
   const parsed = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
   const analysis = analyze(parsed.ast, planOptions(files, options, engine.settings))
   if (hasErrors(parsed.diagnostics) || hasErrors(analysis.diagnostics)) emitWarnings(lintBuild(parsed, analysis), ctx)

@@ -1,6 +1,6 @@
 /** The flags of `mille build`, docker's and buildx's, and how they become the options of the library. */
 import { existsSync, statSync } from 'node:fs'
-import { isAbsolute, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
 import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
@@ -279,29 +279,13 @@ function readOutputs(values: Values, shell: Shell): BuildOutput[] | undefined {
   return values.load && !hasImage ? [...outputs, { type: 'image' }] : outputs
 }
 
-/** Reads `--build-context`: paths become absolute, image names stay. */
-export function readBuildContexts(texts: readonly string[], cwd: string): Record<string, string> {
+/** Reads `--build-context`: what a value stands for is the engine's affair. */
+export function readBuildContexts(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     texts.map((text) => {
       const at = text.indexOf('=')
-      if (at < 1) throw new UsageError('USAGE_BAD_FLAG', `--build-context "${text}" has not the form name=path`)
-      const value = text.slice(at + 1)
-      const isUrl = /^[a-z][a-z0-9+.-]*:\/\//.test(value)
-      if (isUrl && !value.startsWith('docker-image://')) {
-        throw new UsageError('USAGE_BAD_FLAG', `--build-context ${text}: contexts from the network are not supported yet`)
-      }
-      return [text.slice(0, at), isUrl || isAbsolute(value) ? value : resolve(cwd, value)]
+      if (at >= 1 && at < text.length - 1) return [text.slice(0, at), text.slice(at + 1)]
+      throw new UsageError('USAGE_BAD_FLAG', `--build-context "${text}" has not the form name=path`)
     }),
   )
-}
-
-/** The directory of a context argument, as the user wrote it: messages show it so. @throws UsageError for contexts that are not supported */
-export function readContextPath(text: string, cwd: string): string {
-  const isRemote = /^(https?|git|ssh):\/\/|^git@|\.git(#.*)?$/.test(text) && !existsSync(resolve(cwd, text))
-  if (isRemote || (/^github\.com\//.test(text) && !existsSync(resolve(cwd, text)))) {
-    throw new UsageError('USAGE_BAD_ARGUMENT', `the context ${text}: contexts from the network are not supported yet`, {
-      hint: 'clone or download it first',
-    })
-  }
-  return text
 }

@@ -10,6 +10,7 @@ export function planOptions(files: BuildFiles, options: BuildOptions, settings: 
     buildArgs: options.buildArgs ?? {},
     platforms: options.platform === undefined ? [] : [options.platform],
     contexts: files.contexts,
+    contextImage: files.contextImage,
     ignore: files.ignore,
     labels: options.labels ?? {},
     noCache: options.noCache ?? false,

@@ -11,6 +11,7 @@ import { familiarReference, formatReference, isReference, parseReference, type R
 import type { ResolvedImage } from '../frontend/resolve.js'
 import type { ResolvedImage as RemoteImage } from '../registry/resolve.js'
 import type { StoredImage } from '../store/types.js'
+import { layoutScheme } from './context-reference.js'
 import type { Engine } from './engine.js'
 import type { PullPolicy } from './options.js'
 
@@ -23,7 +24,7 @@ export function requireReference(text: string): Reference {
   throw new BuildError('IMAGE_BAD_NAME', reference.problem)
 }
 
-/** Finds the image that a FROM or a COPY --from names. */
+/** Finds the image that a FROM or a COPY --from names; `name` may be one in a layout (`oci-layout://…`). */
 export async function findImage(
   name: string,
   platform: Platform,
@@ -31,6 +32,10 @@ export async function findImage(
   engine: Engine,
   ctx: Context,
 ): Promise<ResolvedImage> {
+  if (name.startsWith(layoutScheme)) {
+    const { findInLayout } = await import('./layout-image.js')
+    return findInLayout(name, platform, engine, ctx)
+  }
   const reference = requireReference(name)
   const local = policy === 'always' ? undefined : findLocal(name, reference, platform, engine)
   if (local !== undefined) return describeLocal(local, formatReference(reference), engine)

@@ -68,7 +68,7 @@ export type SecretSource = ({ readonly file: string } | { readonly value: string
   readonly inKey?: boolean
 }
 
-/** The Dockerfile: a path, or a text with the name that messages give it. */
+/** The Dockerfile: a path, `-` or an http(s) URL, or a text with the name that messages give it. */
 export type DockerfileSource = { readonly path: string } | { readonly name: string; readonly text: string }
 
 /** When a base image that is here already is asked for at the registry. */
@@ -108,11 +108,16 @@ export type BuildOutput =
 
 /** What to build and how. */
 export interface BuildOptions extends EngineOptions {
-  /** The directory of the context. */
+  /**
+   * A directory; `-`: `stdin`; an http(s) URL of a tar or a Dockerfile; a git URL; `docker-image://NAME`;
+   * `oci-layout://PATH[:TAG][@DIGEST]`.
+   */
   readonly context: string
   /** `Dockerfile` in the context, then `dockerfile`. */
   readonly dockerfile?: DockerfileSource | undefined
-  /** More contexts by name: a directory, or `docker-image://NAME`. */
+  /** What `-` stands for, as the context or the path of the Dockerfile. */
+  readonly stdin?: AsyncIterable<Uint8Array> | undefined
+  /** More contexts by name, as `context` but not from stdin. Fetched only when they are used. */
   readonly buildContexts?: Readonly<Record<string, string>> | undefined
   readonly tags?: readonly string[] | undefined
   readonly buildArgs?: Readonly<Record<string, string>> | undefined

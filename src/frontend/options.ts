@@ -20,6 +20,8 @@ export interface FrontendOptions {
   readonly buildPlatform: Platform
   /** By name as given; `name::os/arch` holds for one platform only. */
   readonly contexts: Readonly<Record<string, NamedContext>>
+  /** Set when the main context is the files of an image, by its name for `ResolveWorld.lookup`. */
+  readonly contextImage: string | undefined
   /** Patterns of the main context's ignore file, cleaned. */
   readonly ignore: readonly string[]
   /** `--label`: set last, not expanded. */
@@ -42,6 +44,7 @@ export function frontendOptions(buildPlatform: Platform, given: Partial<Frontend
     platforms: [],
     buildPlatform,
     contexts: {},
+    contextImage: undefined,
     ignore: [],
     labels: {},
     noCache: false,
