@@ -1,5 +1,6 @@
 /** Where the sources of COPY and ADD come from: files of a tree, a download, a git repository. */
 import { posix } from 'node:path'
+import { hideCredentials } from '../core/address.js'
 import { isDigest } from '../core/digest.js'
 import type { CopySource, HttpOp, VertexId } from '../graph/op.js'
 import type { VertexDetails } from '../graph/vertex.js'
@@ -82,9 +83,9 @@ function httpSource(url: string, add: AddFlags, { place, plan, details }: Remote
   const name = posix.basename(decodeSafely(new URL(url).pathname))
   const filename = name === '' || name === '.' || name === '..' ? '__unnamed__' : name
   const op: HttpOp = { kind: 'http', url, filename, ...(checksum === undefined ? {} : { checksum }) }
-  const vertex = plan.add(op, [], { ...details, name: withoutPassword(url) })
+  const vertex = plan.add(op, [], { ...details, name: hideCredentials(url) })
   const unpack = add.unpack === true ? ('auto' as const) : ('never' as const)
-  return { vertex, source: { path: filename, wildcard: false, unpack, keepOwner: false }, shown: withoutPassword(url) }
+  return { vertex, source: { path: filename, wildcard: false, unpack, keepOwner: false }, shown: hideCredentials(url) }
 }
 
 /** A path that is no valid percent-encoding is taken as it is. */
@@ -112,12 +113,7 @@ function gitSource(text: string, git: GitRef, add: AddFlags, { place, plan, deta
     throw problem(place, 'DOCKERFILE_BAD_FLAG', `invalid checksum "${checksum}", expected hex commit hash of 7 to 64 digits`)
   }
   const op = gitOp({ ...git, ...(checksum === undefined ? {} : { checksum }) }, add.keepGitDir ?? false)
-  const shown = withoutPassword(text)
+  const shown = hideCredentials(text)
   const vertex = plan.add(op, [], { ...details, name: shown })
   return { vertex, source: { path: '.', wildcard: false, unpack: 'never', keepOwner: false }, shown }
-}
-
-/** A URL for progress lines and the history: credentials are not for everyone. A name alone may be a token, except with ssh. */
-function withoutPassword(url: string): string {
-  return url.replace(/^(https?:\/\/)[^/@]*@/i, '$1***@').replace(/^([a-z+]+:\/\/)[^/@]*:[^/@]*@/i, '$1***@')
 }

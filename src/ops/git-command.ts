@@ -79,7 +79,7 @@ export function createGit(env: Readonly<Record<string, string | undefined>>, neu
       ...(gitDir === undefined ? [] : [`--git-dir=${gitDir}`]),
       ...(workTree === undefined ? [] : [`--work-tree=${workTree}`]),
     ]
-    const options = { input: '', env: environment(env, neutral, call), timeoutMs, signal, inherit: locks }
+    const options = { input: '', env: environment(env, neutral, call), timeoutMs, signal, inherit: locks, ownSession: true }
     const result = await started(() => runProcess('git', [...place, ...args], options))
     if (result.exitCode === 0) return result.stdout
     const output = withoutSecrets(result.stderr, access?.secrets ?? [])
@@ -129,9 +129,16 @@ function withoutSecrets(text: string, secrets: readonly string[]): string {
 /** The line that says `fatal:`, else the last one that says something. */
 function ownWord(text: string): string {
   const lines = text.split('\n').map((line) => line.trim())
-  const fatal = lines.find((line) => line.startsWith('fatal:')) ?? lines.find((line) => line.startsWith('error:'))
+  const fatal = firstOf(lines, 'fatal:') ?? firstOf(lines, 'error:')
   const remote = lines.filter((line) => line.startsWith('remote: ') && line.length > 'remote: '.length)
   const word = fatal ?? lines.filter((line) => line !== '').at(-1) ?? ''
   const said = word.replace(/^(?:fatal|error): /, '')
   return remote.length === 0 || said === '' ? said : `${said} (${remote.map((line) => line.slice('remote: '.length)).join(' ')})`
+}
+
+/** What ends in a colon is said on the next line. */
+function firstOf(lines: readonly string[], start: string): string | undefined {
+  const at = lines.findIndex((line) => line.startsWith(start))
+  const line = lines[at]
+  return line?.endsWith(':') ? `${line} ${lines[at + 1] ?? ''}`.trim() : line
 }

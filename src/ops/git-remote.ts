@@ -1,4 +1,5 @@
 /** Addresses of git repositories: which may be used, what of them is secret, and how those of submodules are found. */
+import { hideCredentials } from '../core/address.js'
 import { BuildError } from '../core/errors.js'
 
 /** The address of a repository, checked. */
@@ -28,7 +29,7 @@ const transports = new Map<string, GitRemote['transport']>([
 export function parseGitRemote(text: string, what = 'the git repository'): GitRemote {
   const full = /^github\.com\//.test(text) ? `https://${text}` : text
   const refuse = (why: string): BuildError =>
-    new BuildError('ADD_GIT_FAILED', `${what} has the address "${publicAddress(text)}", ${why}`, {
+    new BuildError('ADD_GIT_FAILED', `${what} has the address "${hideCredentials(text)}", ${why}`, {
       hint: 'http://, https://, ssh://, git:// and user@host:path can be used',
     })
   if (/[\u0000-\u0020\u007f]/.test(full)) throw refuse('which has a blank or a control character in it')
@@ -46,11 +47,6 @@ export function parseGitRemote(text: string, what = 'the git repository'): GitRe
 function decoded(userinfo: string): string {
   const text = /%(?![0-9a-f]{2})/i.test(userinfo) ? userinfo : decodeURIComponent(userinfo)
   return text.includes(':') ? text : `${text}:`
-}
-
-/** An address without its password, or its user name where that may be a token. */
-export function publicAddress(text: string): string {
-  return text.replace(/\b(https?:\/\/)[^/@\s]*@/gi, '$1').replace(/\b([a-z+]+:\/\/[^/:@\s]*):[^/@\s]*@/gi, '$1@')
 }
 
 /**

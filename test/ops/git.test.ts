@@ -1,3 +1,5 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   existsSync,
@@ -9,13 +11,17 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { quietContext } from '../../src/core/context.js'
 import { BuildError } from '../../src/core/errors.js'
 import type { GitOp, Vertex } from '../../src/graph/op.js'
 import { createGitRunner, type GitRunnerOptions } from '../../src/ops/git.js'
+import { sshCommand } from '../../src/ops/git-access.js'
+import { parseGitRemote, submoduleRemote } from '../../src/ops/git-remote.js'
 import type { OpRunner } from '../../src/solver/ports.js'
 import { type GitServer, makeRepository, serveGit } from '../helpers/git-server.js'
 import { tempDirectory } from '../helpers/temp.js'
@@ -256,32 +262,45 @@ test('submodules come along: relative ones, nested ones, and with .git kept they
 })
 
 test('addresses that run programs, read local files or look like options are refused', async () => {
-  await using bench = await openBench()
-  const other = makeRepository(join(bench.root, 'other'))
-  other.commit({ secret: 's' })
+  const parent = parseGitRemote('https://example.org/a/b.git')
   const hostile = [
     ['ext::sh -c touch% /tmp/mille-hostile', 'blank'],
     ['ext::sh', 'no kind'],
-    [`file://${other.path}`, 'no kind'],
-    [other.path, 'no kind'],
+    ['file:///etc', 'no kind'],
+    ['/etc', 'no kind'],
     ['--upload-pack=touch /tmp/mille-hostile', 'blank'],
     ['--upload-pack=x', 'no kind'],
     ['ssh://-oProxyCommand=touch/x', 'option'],
+    ['-oProxyCommand=x:y', 'no kind'],
     ['../../../../../../x', 'out of the server'],
+    ['https://example.org/a\nb', 'blank'],
   ]
-  const outer = makeRepository(join(bench.root, 'repo'))
   for (const [url = '', reason = ''] of hostile) {
-    outer.git('update-index', '--add', '--cacheinfo', `160000,${other.git('rev-parse', 'HEAD')},mod`)
-    makeTree(outer.path, { '.gitmodules': `[submodule "m"]\n\tpath = mod\n\turl = "${url}"\n` })
-    outer.git('add', '.gitmodules')
-    outer.git('commit', '--quiet', '--allow-empty', '-m', 'x')
-    const error = await bench.fail({})
-    assert.match(error.message, 'submodule "m"', url)
-    assert.match(error.message, reason, url)
-    if (!url.startsWith('.')) assert.is((await bench.fail({ remote: url })).code, 'ADD_GIT_FAILED', url)
+    assert.throws(
+      () => submoduleRemote(parent, 'm', url),
+      (error: Error) => error.message.includes(reason),
+      url,
+    )
   }
+  const found = ['../c.git', './c', '../../x/y', 'git@example.org:c/d.git', 'ssh://git@example.org:22/c'].map(
+    (url) => submoduleRemote(parent, 'm', url).url,
+  )
+  const at = 'https://example.org'
+  assert.equal(found, [`${at}/a/c.git`, `${at}/a/b.git/c`, `${at}/x/y`, 'git@example.org:c/d.git', 'ssh://git@example.org:22/c'])
+  const copied = parseGitRemote('git@example.org:team/lib.git')
+  assert.is(submoduleRemote(copied, 'm', '../other.git').url, 'git@example.org:team/other.git')
+  assert.is(submoduleRemote(copied, 'm', '../../other/x.git').url, 'git@example.org:other/x.git')
+  assert.is(parseGitRemote('github.com/a/b').url, 'https://github.com/a/b')
+
+  await using bench = await openBench()
+  const outer = makeRepository(join(bench.root, 'repo'))
+  outer.git('update-index', '--add', '--cacheinfo', `160000,${'1'.repeat(40)},mod`)
+  makeTree(outer.path, { '.gitmodules': `[submodule "m"]\n\tpath = mod\n\turl = file://${bench.root}/repo\n` })
+  outer.git('add', '.gitmodules')
+  outer.git('commit', '--quiet', '-m', 'x')
+  assert.match((await bench.fail({})).message, 'the submodule "m"')
+  assert.is((await bench.fail({ remote: 'ext::sh' })).code, 'ADD_GIT_FAILED')
   assert.is((await bench.fail({ ref: '--upload-pack=x' })).code, 'ADD_GIT_FAILED')
-  assert.not.ok(existsSync('/tmp/mille-hostile'))
 })
 
 test('a token opens a repository, and is in no error, argument or file', async () => {
@@ -384,6 +403,55 @@ test('what a killed fetch left behind, and damage, are no obstacle; builds at th
   assert.is(read(await bench.open({}), 'a.txt'), 'more')
   rmSync(join(repository, 'objects'), { recursive: true })
   assert.is(read(await bench.open({}), 'a.txt'), 'more')
+})
+
+test('a git daemon is a server, too', async () => {
+  await using bench = await openBench()
+  const { first } = makeHistory(bench.root)
+  const port = await freePort()
+  const daemon = spawn(
+    'git',
+    ['daemon', '--export-all', '--reuseaddr', '--listen=127.0.0.1', `--port=${port}`, `--base-path=${bench.root}`],
+    {
+      stdio: 'ignore',
+    },
+  )
+  try {
+    const remote = `git://127.0.0.1:${port}/repo/.git`
+    for (let tries = 0; ; tries++) {
+      try {
+        assert.is(await bench.key({ remote, ref: 'v1' }), first)
+        break
+      } catch (error) {
+        if (tries === 50 || !/Connection refused/.test(String(error))) throw error
+        await sleep(100)
+      }
+    }
+    assert.is(read(await bench.open({ remote, ref: 'v1' }), 'a.txt'), 'one')
+  } finally {
+    daemon.kill()
+    await once(daemon, 'close')
+  }
+})
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+test('ssh reads no configuration, asks nothing, and remembers the keys of servers in the store', () => {
+  const knownHosts = '/var/lib/a b c'
+  const { stdout, stderr, status } = spawnSync('sh', ['-c', `${sshCommand(knownHosts)} -G example.org`], {
+    encoding: 'utf8',
+  })
+  if (status === 127) return void process.stdout.write('SKIP: there is no ssh\n')
+  assert.is(status, 0, stderr)
+  for (const line of ['batchmode yes', 'stricthostkeychecking accept-new', 'identityfile none']) assert.match(stdout, line)
+  assert.match(stdout, /^userknownhostsfile "?\/var\/lib\/a b c"? \S*\.ssh\/known_hosts$/m)
 })
 
 test('without git there is one clear error', async () => {
