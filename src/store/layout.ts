@@ -46,6 +46,7 @@ export type FolderName =
   | 'logs'
   | 'memo'
   | 'cache-mounts'
+  | 'git'
 
 /** The paths of the store in `root`. */
 export function layoutOf(root: string): Layout {
