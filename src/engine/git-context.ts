@@ -3,6 +3,7 @@
 import { BuildError } from '../core/errors.js'
 import { type GitRef, gitOp, isCommitPrefix } from '../frontend/git-ref.js'
 import { openGitTree } from '../ops/git.js'
+import { parseGitRemote } from '../ops/git-remote.js'
 import { type ContextUse, type ContextWorld, type FilesContext, makeScratch } from './contexts.js'
 
 /**
@@ -17,11 +18,12 @@ export async function openGitContext(ref: GitRef, use: ContextUse, what: string,
     throw new BuildError('CONTEXT_UNSUPPORTED', `${what} has the invalid checksum "${ref.checksum}", expected hex commit hash`)
   }
   const op = gitOp(ref, use === 'main' && world.keepGitDir)
+  const uri = `${parseGitRemote(op.remote, what).url}${op.ref === undefined ? '' : `#${op.ref}`}`
   const id = `context ${what}`
   const name = `[internal] load git source ${ref.shortName}`
   ctx.emit({ type: 'vertex-started', id, name, atMs: settings.now() })
   try {
-    const { directory, committedAt } = await openGitTree(
+    const { directory, commit, committedAt } = await openGitTree(
       op,
       makeScratch(world),
       {
@@ -31,7 +33,7 @@ export async function openGitContext(ref: GitRef, use: ContextUse, what: string,
       ctx,
     )
     ctx.emit({ type: 'vertex-done', id, name, atMs: settings.now(), cached: false })
-    return { kind: 'files', directory, origin: 'fetched', timeSeconds: committedAt }
+    return { kind: 'files', directory, origin: 'fetched', timeSeconds: committedAt, pinned: { uri, digest: commit } }
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     ctx.emit({ type: 'vertex-done', id, name, atMs: settings.now(), cached: false, error: message })
