@@ -6,6 +6,7 @@ import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 import type { FlagTable, FlagValues } from './args.js'
+import { readAttestations } from './attest-flags.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
 import { progressModes } from './listener.js'
 import { readOutput } from './outputs.js'
@@ -15,6 +16,11 @@ import type { Shell } from './shell.js'
 /** All flags. */
 export const buildFlags = {
   'add-host': { type: 'list', value: 'name:address', help: 'Add a line to /etc/hosts in RUN steps' },
+  attest: {
+    type: 'list',
+    value: 'type=…',
+    help: 'Say more of the image: type=provenance,… or type=sbom,…; index or referrers alone says how that is kept',
+  },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, or docker-image://NAME' },
@@ -50,7 +56,7 @@ export const buildFlags = {
   platform: {
     type: 'list',
     value: 'os/arch',
-    help: 'What the image is for',
+    help: 'What the image is for; with several, an image for each under one name',
     env: 'DOCKER_DEFAULT_PLATFORM',
     defaultText: "this machine's",
   },
@@ -62,12 +68,16 @@ export const buildFlags = {
     choices: progressModes,
     help: 'How progress is shown on stderr',
   },
-  provenance: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  provenance: {
+    type: 'string',
+    value: 'true|mode=…',
+    help: 'Say how the image was built: true, or mode=min|max,version=v1|v0.2,builder-id=URI,reproducible=true',
+  },
   pull: { type: 'boolean', help: 'Ask the registry for newer base images' },
   push: { type: 'boolean', help: 'Push the image to its names, as --output type=registry' },
   quiet: { type: 'boolean', short: 'q', help: 'Show no progress; print the image id' },
   rm: { type: 'boolean', default: 'true', help: 'Accepted for docker: nothing is ever left of a step' },
-  sbom: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  sbom: { type: 'string', value: 'true|generator=…', help: 'List the packages of the image: true, or generator=IMAGE' },
   secret: {
     type: 'list',
     value: 'id=…',
@@ -85,7 +95,7 @@ export const buildFlags = {
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
+  ...['annotation', 'builder', 'cache-from', 'cache-to', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
   ...[
     'cpu-shares|c',
     'cpuset-cpus',
@@ -105,14 +115,13 @@ type Values = FlagValues<typeof buildFlags>
 /** The options that the flags alone decide: all but context, Dockerfile and the engine's. */
 export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions, 'context' | 'dockerfile' | 'buildContexts'> {
   refuse(values)
-  const buildArgs = readAssignments(values['build-arg'], shell.env, '--build-arg')
-  const platform = readPlatform(values.platform)
+  const buildArgs = { ...epochIn(shell.env), ...readAssignments(values['build-arg'], shell.env, '--build-arg') }
   return {
     tags: values.tag,
     buildArgs,
     labels: readLabels(values.label),
     target: values.target,
-    platform,
+    platforms: readPlatforms(values.platform),
     noCache: values['no-cache'] || (values['no-cache-filter'].length > 0 ? words(values['no-cache-filter']) : false),
     pull: values.pull ? 'always' : 'missing',
     network: readBuildNetwork(values.network),
@@ -124,20 +133,18 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
     jobs: readJobs(values.jobs),
-    sourceDateEpoch: readEpoch(buildArgs.SOURCE_DATE_EPOCH ?? shell.env.SOURCE_DATE_EPOCH),
     outputs: readOutputs(values, shell),
     push: values.push,
+    attestations: readAttestations(values),
   }
 }
 
+/** SOURCE_DATE_EPOCH of the environment is a build argument, as buildx has it. */
+function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, string> {
+  return epoch ? { SOURCE_DATE_EPOCH: epoch } : {}
+}
+
 function refuse(values: Values): void {
-  for (const name of ['provenance', 'sbom'] as const) {
-    const value = values[name]
-    if (value === undefined || /^(0|f|false)$/i.test(value) || value === 'disabled=true') continue
-    throw new UsageError('USAGE_BAD_FLAG', `--${name}=${value} is not supported yet`, {
-      hint: `leave it out, or write --${name}=false`,
-    })
-  }
   if (!values.rm) throw new UsageError('USAGE_BAD_FLAG', '--rm=false is not supported: nothing is left of a step')
   if (values.push && values.output.some((text) => !/type=(image|registry)/.test(text))) {
     throw new UsageError('USAGE_BAD_FLAG', '--push and --output of another type cannot be given together')
@@ -157,22 +164,17 @@ function readLabels(texts: readonly string[]): Record<string, string> {
   )
 }
 
-function readPlatform(texts: readonly string[]): Platform | undefined {
-  const names = words(texts)
-  const [first] = names
-  if (first === undefined) return undefined
-  if (names.length > 1) {
-    throw new UsageError(
-      'USAGE_BAD_FLAG',
-      `--platform ${names.join(',')}: images for several platforms at once are not supported yet`,
-    )
-  }
+/** One or several; undefined: none was given. */
+function readPlatforms(texts: readonly string[]): Platform[] | undefined {
   const host = platformOf(process.platform, process.arch)
-  const platform = first === 'local' ? host : parsePlatform(first, host)
-  if (platform !== undefined) return platform
-  throw new UsageError('USAGE_BAD_FLAG', `--platform "${first}" is no platform`, {
-    hint: 'for example linux/amd64 or linux/arm64',
+  const platforms = words(texts).map((text) => {
+    const platform = text === 'local' ? host : parsePlatform(text, host)
+    if (platform !== undefined) return platform
+    throw new UsageError('USAGE_BAD_FLAG', `--platform "${text}" is no platform`, {
+      hint: 'for example linux/amd64 or linux/arm64',
+    })
   })
+  return platforms.length === 0 ? undefined : platforms
 }
 
 function readBuildNetwork(text: string): 'default' | 'host' | 'none' {
@@ -190,12 +192,6 @@ function readAllow(texts: readonly string[]): ('network.host' | 'security.insecu
 function readJobs(jobs: number | undefined): number | undefined {
   if (jobs === undefined || jobs >= 1) return jobs
   throw new UsageError('USAGE_BAD_FLAG', `--jobs is ${jobs}, expected at least 1`)
-}
-
-function readEpoch(text: string | undefined): number | undefined {
-  if (text === undefined || text === '') return undefined
-  if (/^\d{1,12}$/.test(text)) return Number(text)
-  throw new UsageError('USAGE_BAD_FLAG', `SOURCE_DATE_EPOCH is "${text}", expected seconds since 1970`)
 }
 
 const secretKeys = { id: [], src: ['source'], env: [], type: [], 'cache-key': [] } as const

@@ -10,6 +10,7 @@ import { isAbsolute, join } from 'node:path'
 import { ContextTree } from '../context/tree.js'
 import { BuildError } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
+import type { Platform } from '../core/platform.js'
 import type { SourceFile } from '../core/span.js'
 import type { FileView } from '../core/view.js'
 import { compileIgnore } from '../frontend/dockerignore.js'
@@ -67,8 +68,12 @@ async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<Ma
 }
 
 /** What is remembered of files that are gone after this would only fill the store: it goes with them. */
-function directoryOf({ directory: path, timeSeconds }: FilesContext, text: string, world: ContextWorld): ContextDirectory {
-  return { path, memos: makeScratch(world), shown: withoutCredentials(text), timeSeconds }
+function directoryOf(
+  { directory: path, timeSeconds, pinned }: FilesContext,
+  text: string,
+  world: ContextWorld,
+): ContextDirectory {
+  return { path, memos: makeScratch(world), shown: withoutCredentials(text), timeSeconds, pinned }
 }
 
 function checkStdin({ kind }: ContextReference, { dockerfile }: BuildOptions): void {
@@ -141,10 +146,10 @@ async function fetchSource(path: string, world: ContextWorld): Promise<SourceFil
 async function readFromContext(
   main: MainContext,
   path: string | undefined,
-  { context, platform }: BuildOptions,
+  { context, platforms }: BuildOptions,
   { engine }: ContextWorld,
 ): Promise<SourceFile> {
-  const view = main.kind === 'files' ? viewOf(main.directory) : await viewOfImage(main.reference, platform, engine)
+  const view = main.kind === 'files' ? viewOf(main.directory) : await viewOfImage(main.reference, platforms?.[0], engine)
   for (const name of path === undefined ? dockerfileNames : [path]) {
     const { entry } = resolvePath(view, join('/', name), { followLast: true })
     if (entry?.type === 'directory') throw new BuildError('DOCKERFILE_NOT_FOUND', `${name} is a directory, not a Dockerfile`)
@@ -159,7 +164,7 @@ async function readFromContext(
   throw new BuildError('DOCKERFILE_NOT_FOUND', `there is no file ${path} in ${shownContext(context)}`)
 }
 
-async function viewOfImage(reference: string, platform: BuildOptions['platform'], engine: Engine): Promise<FileView> {
+async function viewOfImage(reference: string, platform: Platform | undefined, engine: Engine): Promise<FileView> {
   const { settings, store, ctx } = engine
   const { diffIds } = await findImage(reference, platform ?? settings.hostPlatform, 'missing', engine, ctx)
   await createLayers(engine).unpack(diffIds, 'context', ctx)

@@ -10,17 +10,17 @@ import { openBytes, readText } from './tar-context.js'
 
 /** A tar is unpacked. Anything else is a Dockerfile alone, or for a named context a file called `context`, as in BuildKit. */
 export async function openHttpContext(url: string, use: ContextUse, what: string, world: ContextWorld): Promise<FilesContext> {
-  const { path, modified } = await fetchFile(url, what, world)
-  const time = modified === undefined ? {} : { timeSeconds: modified }
+  const { path, digest, modified } = await fetchFile(url, what, world)
+  const known = { pinned: { uri: url, digest }, ...(modified === undefined ? {} : { timeSeconds: modified }) }
   const peeked = await peekArchive(createReadStream(path, { highWaterMark: 256 << 10 }))
-  if (use === 'main' || looksLikeArchive(peeked.head)) return { ...(await openBytes(peeked, what, world)), ...time }
+  if (use === 'main' || looksLikeArchive(peeked.head)) return { ...(await openBytes(peeked, what, world)), ...known }
   await peeked.all.return()
   const directory = makeScratch(world)
   const file = join(directory, 'context')
   await copyFile(path, file, constants.COPYFILE_FICLONE)
   await chmod(file, 0o600)
   await utimes(file, modified ?? 0, modified ?? 0)
-  return { kind: 'files', directory, origin: 'fetched', ...time }
+  return { kind: 'files', directory, origin: 'fetched', ...known }
 }
 
 /** The text of a Dockerfile by URL. */
@@ -34,7 +34,7 @@ async function fetchFile(
   url: string,
   what: string,
   { engine, findSecret }: ContextWorld,
-): Promise<{ readonly path: string; readonly modified: number | undefined }> {
+): Promise<{ readonly path: string; readonly digest: string; readonly modified: number | undefined }> {
   const { store, settings, ctx } = engine
   if (!URL.canParse(url)) throw new BuildError('CONTEXT_UNSUPPORTED', `${what} is no valid URL`)
   const downloads = createDownloads({
@@ -50,7 +50,7 @@ async function fetchFile(
     const { digest, isFresh, lastModified } = await downloads.fetch({ url, progressId: id }, ctx)
     ctx.emit({ type: 'vertex-done', id, name, atMs: settings.now(), cached: !isFresh })
     const modified = Date.parse(lastModified)
-    return { path: store.blobs.pathOf(digest), modified: Number.isNaN(modified) ? undefined : modified / 1000 }
+    return { path: store.blobs.pathOf(digest), digest, modified: Number.isNaN(modified) ? undefined : modified / 1000 }
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     ctx.emit({ type: 'vertex-done', id, name, atMs: settings.now(), cached: false, error: message })

@@ -3,12 +3,13 @@ import type { Descriptor } from '../core/descriptor.js'
 import type { Digest } from '../core/digest.js'
 import type { Platform } from '../core/platform.js'
 import { formatReference } from '../core/reference.js'
+import { imagesOfTag } from '../store/images.js'
 import { withEngine } from './engine.js'
-import { readKnown, rememberImage, requireImage, requireReference } from './images.js'
+import { readKnown, rememberImage, requireImages, requireReference } from './images.js'
 import { createLayers } from './layers.js'
 import type { EngineOptions } from './options.js'
-import { pushToRegistry } from './push.js'
-import { loadStored, originalManifest } from './stored.js'
+import { type AttestedPush, pushAll } from './push.js'
+import { attestationsOf, loadStored, originalManifest, storageOf } from './stored.js'
 
 /** What to pull. */
 export interface PullOptions extends EngineOptions {
@@ -41,13 +42,20 @@ export function pullImage(options: PullOptions): Promise<PullResult> {
     const stored = rememberImage(remote, engine)
     await createLayers(engine).unpack(stored.diffIds, 'pull', ctx)
     const digest = (remote.indexDescriptor ?? remote.descriptor).digest
-    return { reference: full, imageId: stored.id, digest, isNew: before?.image !== stored.id }
+    return {
+      reference: full,
+      imageId: stored.id,
+      digest,
+      isNew: before === undefined || !imagesOfTag(before).includes(stored.id),
+    }
   })
 }
 
 /** What to push: names of images in the store that name their registry too. */
 export interface PushOptions extends EngineOptions {
   readonly references: readonly string[]
+  /** Only the image for this platform; an index of all where a name has several. */
+  readonly platform?: Platform | undefined
 }
 
 /** Pushes images, each under its name. Returns the manifests in the order of the names. */
@@ -56,22 +64,25 @@ export function pushImages(options: PushOptions): Promise<readonly Descriptor[]>
     const layers = createLayers(engine)
     const pushed: Descriptor[] = []
     for (const name of options.references) {
-      const stored = requireImage(name, engine)
-      const image = await loadStored(stored, engine)
-      const original = await originalManifest(stored, 'push', engine, layers)
+      const all = requireImages(name, options.platform, engine)
+      const images: AttestedPush[] = []
+      for (const stored of all) {
+        const original = await originalManifest(stored, 'push', engine, layers)
+        const attestations = await attestationsOf(stored, engine)
+        images.push({ image: await loadStored(stored, engine), original, attestations })
+      }
       const work = {
-        image,
-        original,
+        images,
+        isIndex: all.length > 1,
+        storage: storageOf(all),
+        ociArtifact: false,
         names: [requireReference(name)],
         choice: { compression: 'gzip', force: false },
         format: 'oci',
         annotations: {},
         progressId: 'push',
       } as const
-      const { descriptor, rawManifest } = await pushToRegistry(work, engine, layers)
-      engine.store.blobs.writeBytes(rawManifest)
-      engine.store.images.save({ ...stored, manifests: [descriptor] })
-      pushed.push(descriptor)
+      pushed.push((await pushAll(work, engine, layers)).descriptor)
     }
     return pushed
   })

@@ -14,8 +14,10 @@ export interface FrontendOptions {
   /** The stage asked for, by name or number; undefined: the last one. */
   readonly target: string | undefined
   readonly buildArgs: Readonly<Record<string, string>>
-  /** What the image is for. Empty: `buildPlatform`. Only one is supported at a time. */
-  readonly platforms: readonly Platform[]
+  /** What the image is for; undefined: `buildPlatform`. A build for several platforms has a plan for each. */
+  readonly platform: Platform | undefined
+  /** The plan is one of several: its steps say for which platform they are. */
+  readonly isOneOfSeveral: boolean
   /** This machine's platform: the BUILD* arguments. */
   readonly buildPlatform: Platform
   /** By name as given; `name::os/arch` holds for one platform only. */
@@ -34,6 +36,8 @@ export interface FrontendOptions {
   /** Names of `--add-host`. */
   readonly hostNames: readonly string[]
   readonly shmSizeBytes: number | undefined
+  /** An SBOM is wanted: the plan says what else it lists. */
+  readonly sbom: boolean
 }
 
 /** Options with every default, for a machine of platform `buildPlatform`. */
@@ -41,7 +45,8 @@ export function frontendOptions(buildPlatform: Platform, given: Partial<Frontend
   return {
     target: undefined,
     buildArgs: {},
-    platforms: [],
+    platform: undefined,
+    isOneOfSeveral: false,
     buildPlatform,
     contexts: {},
     contextImage: undefined,
@@ -52,6 +57,7 @@ export function frontendOptions(buildPlatform: Platform, given: Partial<Frontend
     allow: [],
     hostNames: [],
     shmSizeBytes: undefined,
+    sbom: false,
     ...given,
   }
 }

@@ -10,6 +10,13 @@ import type { ContextOp } from '../graph/op.js'
 import type { WorkerPool } from '../io/pool.js'
 import type { OpRunner } from '../solver/ports.js'
 
+/** Something that was fetched: `digest` is `sha256:…` of a download, or the id of a git commit. */
+export interface PinnedSource {
+  /** Without a subdirectory; may have credentials. */
+  readonly uri: string
+  readonly digest: string
+}
+
 /** Where a context's files are: absolute paths. */
 export interface ContextDirectory {
   readonly path: string
@@ -19,6 +26,8 @@ export interface ContextDirectory {
   readonly shown?: string | undefined
   /** A time of its own, where it was fetched and has one; seconds since 1970. */
   readonly timeSeconds?: number | undefined
+  /** Set for what was fetched and can be named exactly. */
+  readonly pinned?: PinnedSource | undefined
 }
 
 /** Directories by name: `context`, and those of `--build-context`. What has to be fetched is, with its first use. */

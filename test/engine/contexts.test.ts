@@ -144,9 +144,9 @@ test('a named context for a platform goes before one for all, and before stages 
   const [any, exact, image] = ['any', 'exact', 'image'].map((name) => join(bench.directory, name))
   const buildContexts = { stage: String(any), 'stage::linux/amd64': String(exact), 'some/image': String(image) }
   const platform = { os: 'linux', architecture: 'amd64' }
-  assert.equal(await filesOf(bench, { platform, buildContexts }), ['1 644 0:0 exact', '2 644 0:0 image'])
+  assert.equal(await filesOf(bench, { platforms: [platform], buildContexts }), ['1 644 0:0 exact', '2 644 0:0 image'])
   const arm = { os: 'linux', architecture: 'arm64' }
-  assert.equal(await filesOf(bench, { platform: arm, buildContexts }), ['1 644 0:0 any', '2 644 0:0 image'])
+  assert.equal(await filesOf(bench, { platforms: [arm], buildContexts }), ['1 644 0:0 any', '2 644 0:0 image'])
 })
 
 test('kinds of contexts that there are not are errors that name them', async () => {
@@ -171,7 +171,7 @@ test('an image of an OCI layout is a base, a source and a main context, found by
   const make = async (architecture: string): Promise<void> => {
     const dest = join(layout)
     await bench.build({
-      platform: { os: 'linux', architecture },
+      platforms: [{ os: 'linux', architecture }],
       outputs: [{ type: 'oci', dest, tar: false, names: [`x:${architecture}`] }],
     })
   }
@@ -180,13 +180,13 @@ test('an image of an OCI layout is a base, a source and a main context, found by
   const use = { name: 'Dockerfile', text: 'FROM base\nCOPY --from=base f /g\n' }
   const owner = isRoot ? '5:6' : '0:0'
   const wanted = (f: string): string[] => [`f 644 ${owner} ${f}`, `g 644 ${owner} ${f}`]
-  const build = async (suffix: string, platform?: BuildOptions['platform']): Promise<string[]> => {
-    const files = await filesOf(bench, { dockerfile: use, platform, buildContexts: { base: `oci-layout://${layout}${suffix}` } })
+  const build = async (suffix: string, platforms?: BuildOptions['platforms']): Promise<string[]> => {
+    const files = await filesOf(bench, { dockerfile: use, platforms, buildContexts: { base: `oci-layout://${layout}${suffix}` } })
     return files.filter((line) => !line.startsWith('Dockerfile'))
   }
   assert.equal(await build(''), wanted('A'))
   await make('arm64')
-  assert.equal(await build(':arm64', { os: 'linux', architecture: 'arm64' }), wanted('B'))
+  assert.equal(await build(':arm64', [{ os: 'linux', architecture: 'arm64' }]), wanted('B'))
   assert.equal(await build(`@${manifests[0]?.digest}`), wanted('A'))
   assert.equal(await filesOf(bench, { context: `oci-layout://${layout}:amd64` }), [`copied 644 ${owner} A`])
   const unknown = await failure(build(':none'))

@@ -177,12 +177,18 @@ function attributeArguments(name: string, value: string, request: BuildRequest, 
         ? ['--build-arg', `BUILDKIT_SANDBOX_HOSTNAME=${value}`]
         : []
     case 'attest':
-      throw new NotOurs('asks for provenance or an SBOM, which are not made yet')
+      return ['--attest', [`type=${rest}`, parametersOf(value)].filter((part) => part !== '').join(',')]
     case 'vcs':
       return []
     default:
       throw new Error(`the attribute ${name} is not known to the runner`)
   }
+}
+
+/** The parameters were split at each letter when the cases were made. */
+function parametersOf(value: string): string {
+  const text = /^(?:.,)*.$/.test(value) ? value.replaceAll(',', '') : value
+  return text.replace(/(?<=.)(?<!,)(?=mode=)/, ',')
 }
 
 function contextValue(value: string, { mounts, ociStores }: BuildRequest, world: World): string {

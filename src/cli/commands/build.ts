@@ -1,5 +1,6 @@
 /** `mille build`. */
 import { resolve } from 'node:path'
+import { formatPlatform } from '../../core/platform.js'
 import type { BuildOptions, BuildResult } from '../../engine/options.js'
 import { writeFileAtomic } from '../../io/fs.js'
 import type { FlagValues } from '../args.js'
@@ -27,12 +28,14 @@ export const command = defineCommand({
     const flags = readBuildFlags(values, shell)
     const files = readContext(values, positionals[0] ?? '', shell)
     if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
+    const vcs =
+      flags.attestations?.provenance === undefined ? {} : await (await import('../vcs.js')).readVcs(files.context, shell)
     const { build } = await import('../../build.js')
     const mode = values.quiet ? 'quiet' : values.progress
     const listener = withWarningsAtEnd(await openListener(mode, 'Building', shell), mode, shell)
     let result: BuildResult
     try {
-      result = await build({ ...engineOptions(shell, listener.handle), ...flags, ...files })
+      result = await build({ ...engineOptions(shell, listener.handle), ...flags, ...files, vcs })
     } finally {
       listener.close()
     }
@@ -59,16 +62,25 @@ function readContext(
 
 /** The files that were asked for, and the result: with `-q` on stdout as docker prints it, else a line on stderr. */
 function report(result: BuildResult, values: Values, shell: Shell): void {
-  if (values.iidfile !== undefined) writeFileAtomic(resolve(shell.cwd, values.iidfile), result.imageId)
+  if (values.iidfile !== undefined) writeFileAtomic(resolve(shell.cwd, values.iidfile), shownId(result))
   if (values['metadata-file'] !== undefined) {
     writeFileAtomic(resolve(shell.cwd, values['metadata-file']), `${JSON.stringify(result.metadata, undefined, 2)}\n`)
   }
   if (values.quiet) {
-    if (!values.output.some(writesToStdout)) shell.print(`${result.imageId}\n`)
+    if (!values.output.some(writesToStdout)) shell.print(`${shownId(result)}\n`)
     return
   }
   if (values.progress === 'quiet' || values.progress === 'none' || values.progress === 'rawjson') return
-  shell.note(`\n${[result.imageId, ...result.names].join('\n  ')}`)
+  const ids =
+    result.images.length > 1
+      ? result.images.map(({ imageId, platform }) => `${imageId} ${formatPlatform(platform)}`)
+      : [result.imageId]
+  shell.note(`\n${ids.join('\n')}${result.names.map((name) => `\n  ${name}`).join('')}`)
+}
+
+/** Of several images the digest of their index, where an output made one, as buildx has it. */
+function shownId({ images, imageId, manifest }: BuildResult): string {
+  return images.length > 1 && manifest !== undefined ? manifest.digest : imageId
 }
 
 function writesToStdout(output: string): boolean {
