@@ -132,7 +132,7 @@ async function findEpoch(
   })
   const { resolveEpoch } = await import('./engine/epoch.js')
   const sources = {
-    contextTime: async () => undefined,
+    contextTime: async (name: string) => (await files.directories.get(name)?.())?.timeSeconds,
     planOf: (stage: number) =>
       plan({ ...withValue(''), target: stages[stage]?.name ?? String(stage), platforms: undefined }, settings.hostPlatform),
     runners: () =>
