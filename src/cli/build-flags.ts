@@ -7,6 +7,7 @@ import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.
 import type { SshSource } from '../ops/ssh-agent.js'
 import type { FlagTable, FlagValues } from './args.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
+import { limitFlags, readLimitFlags } from './limit-flags.js'
 import { progressModes } from './listener.js'
 import { readOutput } from './outputs.js'
 import { readHost } from './run-flags.js'
@@ -29,6 +30,7 @@ export const buildFlags = {
     help: 'Answer a question instead: check, outline, targets; with ,format=json',
     defaultText: 'build',
   },
+  ...limitFlags,
   check: { type: 'boolean', help: 'Check the Dockerfile and build nothing, as --call=check' },
   compress: { type: 'boolean', help: 'Accepted for docker: there is no daemon that a context is sent to' },
   file: { type: 'string', short: 'f', value: 'path', help: 'The Dockerfile; - for stdin', defaultText: '"PATH/Dockerfile"' },
@@ -85,19 +87,7 @@ export const buildFlags = {
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
-  ...[
-    'cpu-shares|c',
-    'cpuset-cpus',
-    'cpuset-mems',
-    'debug|D',
-    'disable-content-trust',
-    'isolation',
-    'memory|m',
-    'memory-swap',
-    'policy',
-  ],
-  ...['security-opt', 'squash', 'ulimit'],
+  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'debug|D', 'disable-content-trust', 'policy', 'squash'],
 ]
 
 type Values = FlagValues<typeof buildFlags>
@@ -123,6 +113,7 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     proxyEnv: proxyEnv(shell.env),
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
+    ...readLimitFlags(values),
     jobs: readJobs(values.jobs),
     sourceDateEpoch: readEpoch(buildArgs.SOURCE_DATE_EPOCH ?? shell.env.SOURCE_DATE_EPOCH),
     outputs: readOutputs(values, shell),

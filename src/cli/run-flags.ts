@@ -1,6 +1,7 @@
 /** Reads the values of `mille run`'s flags that have a grammar of their own: volumes, mounts, hosts, environment files. */
 import { readFileSync } from 'node:fs'
 import { posix, resolve } from 'node:path'
+import { hostGateway } from '../../sandbox/plan.js'
 import type { ContainerMount } from '../container/options.js'
 import { systemCode, UsageError } from '../core/errors.js'
 import { parseBytes } from './args.js'
@@ -99,17 +100,14 @@ export function readTmpfs(text: string): ContainerMount {
   return tmpfs(targetOf(path, flag), fields.get('size'), fields.get('mode'), flag)
 }
 
-/** Reads `--add-host name:address` (or `name=address`). */
+/** Reads `--add-host name:address` (or `name=address`); the address can be `host-gateway`. */
 export function readHost(text: string): { readonly name: string; readonly address: string } {
   const match = /^([^:=]+)[:=](.+)$/.exec(text)
   const address = match?.[2]?.replace(/^\[(.*)\]$/, '$1')
   if (match?.[1] === undefined || address === undefined) {
     throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}" has not the form name:address`)
   }
-  if (address === 'host-gateway') {
-    throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}": host-gateway is not supported yet`)
-  }
-  if (!/^[0-9a-fA-F:.]+$/.test(address)) {
+  if (address !== hostGateway && !/^[0-9a-fA-F:.]+$/.test(address)) {
     throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}": "${address}" is no IP address`)
   }
   return { name: match[1], address }

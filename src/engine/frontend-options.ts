@@ -17,5 +17,6 @@ export function planOptions(files: BuildFiles, options: BuildOptions, settings: 
     allow: options.allow ?? [],
     hostNames: (options.addHosts ?? []).map(({ name }) => name),
     shmSizeBytes: options.shmSizeBytes,
+    confinement: options.confinement ?? {},
   })
 }

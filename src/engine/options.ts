@@ -8,6 +8,7 @@ import type { Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import type { Digest } from '../core/digest.js'
 import { type Platform, platformOf } from '../core/platform.js'
+import type { Confinement } from '../graph/op.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 
 /** What every operation needs: where the store is, who is asked for what, and who listens. */
@@ -138,7 +139,10 @@ export interface BuildOptions extends EngineOptions {
   readonly proxyEnv?: readonly string[] | undefined
   readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined
   readonly shmSizeBytes?: number | undefined
+  /** Limits of RUN; outside keys. */
   readonly limits?: ResourceLimits | undefined
+  /** How RUN is held besides; in keys. */
+  readonly confinement?: Confinement | undefined
   /** How many steps run at once; the number of cores, at least 4. */
   readonly jobs?: number | undefined
   /** Seconds since 1970 that no time in the image is later than. */

@@ -30,6 +30,7 @@ export function lowerRun(lowering: StageLowering, step: Step, instruction: RunIn
     mounts: [...mounts, ...(command.script === undefined ? [] : [scriptMount(lowering, command.script, inputs)])],
     hostNames: options.hostNames,
     ...(options.shmSizeBytes === undefined ? {} : { shmSizeBytes: options.shmSizeBytes }),
+    ...(Object.keys(options.confinement).length === 0 ? {} : { confinement: options.confinement }),
   }
   rejectDevices(step)
   const details = lowering.details(step, lowering.ignoreCache, command.heredoc)

@@ -1,5 +1,6 @@
 /** What a Dockerfile is planned with: everything from outside the file. Defaults are filled in here, once. */
 import type { Platform } from '../core/platform.js'
+import type { Confinement } from '../graph/op.js'
 
 /** What `--build-context name=…` stands for. `ignore` are that context's own ignore patterns. */
 export type NamedContext =
@@ -32,6 +33,7 @@ export interface FrontendOptions {
   /** Names of `--add-host`. */
   readonly hostNames: readonly string[]
   readonly shmSizeBytes: number | undefined
+  readonly confinement: Confinement
 }
 
 /** Options with every default, for a machine of platform `buildPlatform`. */
@@ -49,6 +51,7 @@ export function frontendOptions(buildPlatform: Platform, given: Partial<Frontend
     allow: [],
     hostNames: [],
     shmSizeBytes: undefined,
+    confinement: {},
     ...given,
   }
 }

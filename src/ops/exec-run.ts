@@ -52,9 +52,20 @@ export async function runExec(
     terminal: false,
     ...(op.shmSizeBytes === undefined ? {} : { shmSizeBytes: op.shmSizeBytes }),
     limits: ports.settings.limits,
+    ...confinementOf(op),
   }
   await runCommand(plan, sandbox, output, ports, ctx)
   return await commitLayer(active, noKnownContent, ports, ctx)
+}
+
+function confinementOf({ confinement = {} }: ExecOp): Partial<SandboxPlan> {
+  const { ulimits, cgroupParent, noNewPrivileges, seccomp } = confinement
+  return {
+    ...(ulimits === undefined ? {} : { rlimits: ulimits }),
+    ...(cgroupParent === undefined ? {} : { cgroupParent }),
+    ...(noNewPrivileges === undefined ? {} : { noNewPrivileges }),
+    ...(seccomp === undefined ? {} : { seccompUnconfined: true }),
+  }
 }
 
 /** Nothing that a command wrote was hashed before. */
