@@ -2,10 +2,12 @@
 import { existsSync, statSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
-import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
+import { type Platform, parsePlatform, platformMatches, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
 import type { SshSource } from '../ops/ssh-agent.js'
+import { annotateOutputs, readAnnotations } from './annotations.js'
 import type { FlagTable, FlagValues } from './args.js'
+import { readBuildVolumes } from './build-volumes.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
 import { limitFlags, readLimitFlags } from './limit-flags.js'
 import { progressModes } from './listener.js'
@@ -17,6 +19,7 @@ import type { Shell } from './shell.js'
 export const buildFlags = {
   'add-host': { type: 'list', value: 'name:address', help: 'Add a line to /etc/hosts in RUN steps' },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
+  annotation: { type: 'list', value: '[level:]key=value', help: "Set an annotation of the image's manifest" },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, or docker-image://NAME' },
   'cache-mount': {
@@ -82,12 +85,18 @@ export const buildFlags = {
     help: 'For RUN --mount=type=ssh: default for the agent in use, or id=SOCKET, id=KEYFILE[,KEYFILE]',
   },
   tag: { type: 'list', short: 't', value: 'name[:tag]', help: 'A name for the image' },
+  volume: {
+    type: 'list',
+    short: 'v',
+    value: 'source:target[:options]',
+    help: 'Mount into RUN steps: a path or volume name, with ro, rw, O (changes vanish), U (give to the user), cacheable',
+  },
   target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
 } as const satisfies FlagTable
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'debug|D', 'disable-content-trust', 'policy', 'squash'],
+  ...['attest', 'builder', 'cache-from', 'cache-to', 'debug|D', 'disable-content-trust', 'policy', 'squash'],
 ]
 
 type Values = FlagValues<typeof buildFlags>
@@ -97,6 +106,7 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
   refuse(values)
   const buildArgs = readAssignments(values['build-arg'], shell.env, '--build-arg')
   const platform = readPlatform(values.platform)
+  const host = platformOf(process.platform, process.arch)
   return {
     tags: values.tag,
     buildArgs,
@@ -110,13 +120,16 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     secrets: Object.fromEntries(values.secret.map((text) => readSecret(text, shell))),
     ssh: Object.fromEntries(values.ssh.map((text) => readSsh(text, shell))),
     cacheMounts: Object.fromEntries(values['cache-mount'].map((text) => readCacheMount(text, shell))),
+    volumes: readBuildVolumes(values.volume, shell.cwd),
     proxyEnv: proxyEnv(shell.env),
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
     ...readLimitFlags(values),
     jobs: readJobs(values.jobs),
     sourceDateEpoch: readEpoch(buildArgs.SOURCE_DATE_EPOCH ?? shell.env.SOURCE_DATE_EPOCH),
-    outputs: readOutputs(values, shell),
+    outputs: annotateOutputs(readOutputs(values, shell), readAnnotations(values.annotation, host), (each) =>
+      platformMatches(each, platform ?? host),
+    ),
     push: values.push,
   }
 }

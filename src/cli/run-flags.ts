@@ -8,9 +8,10 @@ import { parseBytes } from './args.js'
 import { isTrueField, readFields } from './csv.js'
 
 /** Options of `-v` that docker accepts and that change nothing here: labels of SELinux, hints for Docker Desktop. */
-const harmlessOptions = new Set(['rw', 'z', 'Z', 'cached', 'delegated', 'consistent', 'nocopy'])
+export const harmlessVolumeOptions = new Set(['rw', 'z', 'Z', 'cached', 'delegated', 'consistent', 'nocopy'])
 
-const volumeName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
+/** Names that a volume can have. */
+export const volumeName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
 
 /** Reads `-v`: `/host:/container[:ro]`, `name:/container[:ro]`, `/container`. */
 export function readVolume(text: string, cwd: string): ContainerMount {
@@ -21,7 +22,8 @@ export function readVolume(text: string, cwd: string): ContainerMount {
   let readonly = false
   for (const option of options.split(',').filter((word) => word !== '')) {
     if (option === 'ro' || option === 'readonly') readonly = true
-    else if (!harmlessOptions.has(option)) throw new UsageError('USAGE_BAD_FLAG', `-v ${text} has the unknown option "${option}"`)
+    else if (!harmlessVolumeOptions.has(option))
+      throw new UsageError('USAGE_BAD_FLAG', `-v ${text} has the unknown option "${option}"`)
   }
   return sourceMount(source, targetOf(target, `-v ${text}`), readonly, cwd, `-v ${text}`)
 }
@@ -34,7 +36,8 @@ function sourceMount(source: string, target: string, readonly: boolean, cwd: str
   })
 }
 
-function targetOf(text: string, flag: string): string {
+/** The absolute path of a mount in the container. @throws UsageError */
+export function targetOf(text: string, flag: string): string {
   if (!text.startsWith('/')) {
     throw new UsageError('USAGE_BAD_FLAG', `${flag}: the path in the container is "${text}", expected an absolute one`)
   }

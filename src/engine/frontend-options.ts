@@ -2,6 +2,7 @@
 import { type FrontendOptions, frontendOptions } from '../frontend/options.js'
 import type { BuildFiles } from './dockerfile.js'
 import type { BuildOptions, EngineSettings } from './options.js'
+import { stepVolumes } from './volumes.js'
 
 /** Everything from outside the Dockerfile that its plan depends on. */
 export function planOptions(files: BuildFiles, options: BuildOptions, settings: EngineSettings): FrontendOptions {
@@ -18,5 +19,6 @@ export function planOptions(files: BuildFiles, options: BuildOptions, settings: 
     hostNames: (options.addHosts ?? []).map(({ name }) => name),
     shmSizeBytes: options.shmSizeBytes,
     confinement: options.confinement ?? {},
+    volumes: stepVolumes(options.volumes ?? []),
   })
 }

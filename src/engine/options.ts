@@ -107,6 +107,19 @@ export type BuildOutput =
   /** The root filesystem as a tar. */
   | { readonly type: 'tar'; readonly dest: string | { readonly stream: NodeJS.WritableStream } }
 
+/** A volume for RUN: a file or directory of this machine, or one of the store's volumes by name. */
+export interface BuildVolume {
+  readonly source: { readonly hostPath: string } | { readonly name: string }
+  /** Absolute, clean, not `/`. */
+  readonly target: string
+  /** `overlay`: RUN may write, and what it writes is thrown away. */
+  readonly access: 'ro' | 'rw' | 'overlay'
+  /** Give its files to the user of the step; false. */
+  readonly chown?: boolean | undefined
+  /** For `rw` and names: steps may come from the cache, whatever is in it; false. */
+  readonly cacheable?: boolean | undefined
+}
+
 /** What to build and how. */
 export interface BuildOptions extends EngineOptions {
   /** The directory of the context. */
@@ -139,6 +152,8 @@ export interface BuildOptions extends EngineOptions {
   readonly proxyEnv?: readonly string[] | undefined
   readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined
   readonly shmSizeBytes?: number | undefined
+  /** What RUN sees of this machine. */
+  readonly volumes?: readonly BuildVolume[] | undefined
   /** Limits of RUN; outside keys. */
   readonly limits?: ResourceLimits | undefined
   /** How RUN is held besides; in keys. */

@@ -72,7 +72,9 @@ async function exportImage(
   work: OutputWork,
 ): Promise<Descriptor | undefined> {
   const names = [...work.names, ...(output.names ?? []).map(requireReference)]
-  saveImage(work.engine, work.image, [])
+  const annotations = output.annotations ?? {}
+  const isAnnotated = Object.keys(annotations).length > 0
+  saveImage(work.engine, work.image, isAnnotated && !push ? [await keptManifest(output, annotations, id, work)] : [])
   for (const name of names) work.engine.store.images.setTag({ reference: formatReference(name), image: work.image.id })
   if (!push) return undefined
   if (names.length === 0) {
@@ -83,12 +85,25 @@ async function exportImage(
   const { pushToRegistry } = await import('./push.js')
   const format: ManifestFormat = output.ociMediaTypes === false ? 'docker' : 'oci'
   const described = await pushToRegistry(
-    { image: work.image, names, choice: choiceOf(output), format, annotations: output.annotations ?? {}, progressId: id },
+    { image: work.image, names, choice: choiceOf(output), format, annotations, progressId: id },
     work.engine,
     work.layers,
   )
   work.engine.store.blobs.writeBytes(described.rawManifest)
   saveImage(work.engine, work.image, [described.descriptor])
+  return described.descriptor
+}
+
+/** Annotations are in the manifest alone: it is made now, so that a later push or save hands them on. */
+async function keptManifest(
+  output: Extract<BuildOutput, { type: 'image' }>,
+  annotations: Readonly<Record<string, string>>,
+  id: string,
+  { image, engine, layers }: OutputWork,
+): Promise<Descriptor> {
+  const format: ManifestFormat = output.ociMediaTypes === false ? 'docker' : 'oci'
+  const described = await describeWithBlobs(image, { choice: choiceOf(output), format, annotations }, id, engine, layers)
+  engine.store.blobs.writeBytes(described.rawManifest)
   return described.descriptor
 }
 

@@ -17,6 +17,7 @@ import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions, SecretSource } from './options.js'
+import { volumeDirectories, volumeOpener } from './volumes.js'
 
 /** The world of one build. */
 export function createPorts(
@@ -51,7 +52,7 @@ function createRunners(
   return {
     image: createImageRunner(layers),
     context: createContextRunner({
-      directories: new Map(Object.entries(directories)),
+      directories: new Map(Object.entries({ ...directories, ...volumeDirectories(options) })),
       memoDirectory: store.directory('memo'),
       pool,
       nowMs: settings.now,
@@ -65,6 +66,7 @@ function createRunners(
       secretsInKey: new Set(Object.entries(options.secrets ?? {}).flatMap(([id, { inKey }]) => (inKey ? [id] : []))),
       ssh: options.ssh ?? {},
       stateDirectory: settings.stateDirectory,
+      openVolume: volumeOpener(options, store.root),
       cacheDirectories: options.cacheMounts ?? {},
       openSandbox: engine.openSandbox,
       settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },

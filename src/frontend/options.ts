@@ -10,6 +10,17 @@ export type NamedContext =
 /** Rights a build may be given beyond the sandbox (`--allow`). */
 export type Entitlement = 'network.host' | 'security.insecure'
 
+/** A volume for all RUN steps (`--volume`). */
+export interface StepVolume {
+  readonly target: string
+  readonly access: 'ro' | 'rw' | 'overlay'
+  /** The context that stands for its content, and the place in it; undefined: its content is not in keys. */
+  readonly content: { readonly context: string; readonly path: string } | undefined
+  readonly chown: boolean
+  /** Steps may come from the cache although the content is not in their keys. */
+  readonly cacheable: boolean
+}
+
 /** Options of `analyze`, `resolve` and `lower`. */
 export interface FrontendOptions {
   /** The stage asked for, by name or number; undefined: the last one. */
@@ -34,6 +45,7 @@ export interface FrontendOptions {
   readonly hostNames: readonly string[]
   readonly shmSizeBytes: number | undefined
   readonly confinement: Confinement
+  readonly volumes: readonly StepVolume[]
 }
 
 /** Options with every default, for a machine of platform `buildPlatform`. */
@@ -52,6 +64,7 @@ export function frontendOptions(buildPlatform: Platform, given: Partial<Frontend
     hostNames: [],
     shmSizeBytes: undefined,
     confinement: {},
+    volumes: [],
     ...given,
   }
 }

@@ -136,6 +136,18 @@ export type ExecMount =
       readonly readonly: boolean
     }
   | { readonly kind: 'tmpfs'; readonly target: string; readonly sizeBytes?: number }
+  /**
+   * What `--volume` mounts at `target`; where that is on this machine only the runner knows. With an `input` (a context) its
+   * content below `source` is in the key. `overlay`: what is written is thrown away. `chown`: its files are given to the user.
+   */
+  | {
+      readonly kind: 'volume'
+      readonly target: string
+      readonly access: 'ro' | 'rw' | 'overlay'
+      readonly input?: number
+      readonly source?: string
+      readonly chown: boolean
+    }
   | {
       readonly kind: 'secret'
       readonly id: string

@@ -33,8 +33,9 @@ export async function runExec(
   const lowers = layerDirectories(ports.store, baseLayers(inputs, op.base))
   const [sandbox, active] = await Promise.all([ports.openSandbox(), ports.store.snapshots.prepare()])
   scope.use(active)
-  const user = findUser(op.user, layerStack(lowers))
-  const { mounts, env, secrets } = await prepareMounts(op, inputs, vertex, ports, scope, ctx)
+  const view = layerStack(lowers)
+  const user = findUser(op.user, view)
+  const { mounts, env, secrets } = await prepareMounts({ op, user, view }, inputs, vertex, ports, scope, ctx)
   const output = openStepOutput(vertex.id, () => ports.store.directory('logs'), ports.now, ctx, secrets)
   scope.defer(() => output.close())
   const plan: SandboxPlan = {

@@ -66,9 +66,9 @@ async function execKey(
   const covered = new Set<number>()
   const files: CanonicalValue[] = []
   for (const mount of op.mounts) {
-    const index = mount.kind === 'bind' || mount.kind === 'cache' ? mount.input : undefined
+    const index = mount.kind === 'bind' || mount.kind === 'cache' || mount.kind === 'volume' ? mount.input : undefined
     const input = index === undefined ? undefined : inputs[index]
-    if (index === undefined || input?.vertex.op.kind !== 'context' || !('source' in mount)) continue
+    if (index === undefined || input?.vertex.op.kind !== 'context' || !('source' in mount) || mount.source === undefined) continue
     const parts = await copyRunner.key?.(copyOfSource(mount.source, false), [input], vertex, ctx)
     if (parts === undefined) throw new Error('copies have no key')
     files.push(parts.fields)
