@@ -5,6 +5,7 @@
  * first used.
  */
 import { availableParallelism } from 'node:os'
+import type { Parsed } from '../grammar/ast.js'
 import { type CanonicalValue, canonicalJson } from './core/canonical.js'
 import type { Context } from './core/context.js'
 import type { Descriptor } from './core/descriptor.js'
@@ -26,6 +27,7 @@ import { type AssembledImage, assembleImage } from './exporter/assemble.js'
 import { analyze } from './frontend/analyze.js'
 import { lower } from './frontend/lower.js'
 import { resolve } from './frontend/resolve.js'
+import { hasIncludes, onlyIfOurs } from './frontend/syntax.js'
 import type { BuildPlan } from './graph/op.js'
 import { randomName } from './io/fs.js'
 import type { Solution } from './solver/solution.js'
@@ -66,7 +68,10 @@ interface Planned {
 async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<Planned> {
   const { settings, ctx } = engine
   const place = `${files.root}\n${files.source.name}`
-  const parsed = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
+  const memo = (): string => engine.store.directory('memo')
+  const read = await parseRemembered(files.source, place, memo)
+  const whole = hasIncludes(read) ? await parseWhole(read, files, place, memo) : read
+  const parsed = onlyIfOurs(whole, options.buildArgs ?? {})
   const analysis = analyze(parsed.ast, planOptions(files, options, engine.settings))
   if (hasErrors(parsed.diagnostics) || hasErrors(analysis.diagnostics)) emitWarnings(lintBuild(parsed, analysis), ctx)
   throwErrors(parsed.diagnostics)
@@ -86,6 +91,12 @@ async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine
   const lowered = lower(resolved)
   emitWarnings(lowered.diagnostics, ctx)
   return { plan: lowered.plan, warnings: [...checked, ...lowered.diagnostics].filter(isWarning) }
+}
+
+/** The tree of a file and of all that it includes. */
+async function parseWhole(parsed: Parsed, files: BuildFiles, place: string, memo: () => string): Promise<Parsed> {
+  const { expandIncludes, parseLabs } = await import('./engine/include.js')
+  return parseRemembered(await expandIncludes(parsed, { ...files, parse: parseLabs }), `${place}\nwhole`, memo)
 }
 
 function isWarning({ severity }: Diagnostic): boolean {

@@ -11,7 +11,7 @@ import type { Platform } from './core/platform.js'
 import { platformOf } from './core/platform.js'
 import type { SourceFile } from './core/span.js'
 import { configIn } from './engine/checks.js'
-import { ignorePatterns, readBuildFiles } from './engine/dockerfile.js'
+import { type BuildFiles, ignorePatterns, readBuildFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage } from './engine/images.js'
@@ -25,6 +25,7 @@ import { frontendOptions } from './frontend/options.js'
 import { listTargets, type Outline, outlineTarget, type TargetList } from './frontend/outline.js'
 import { imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
 import type { Analysis } from './frontend/stages.js'
+import { hasIncludes, onlyIfOurs } from './frontend/syntax.js'
 
 /** What a check found. */
 export interface CheckResult {
@@ -64,10 +65,18 @@ export function check(options: BuildOptions): Promise<CheckResult> {
 }
 
 async function understand(options: BuildOptions): Promise<{ readonly parsed: Parsed; readonly analysis: Analysis }> {
-  const { parse } = await import('../grammar/parse.js')
   const files = readBuildFiles(options)
-  const parsed = parse(files.source)
+  const parsed = onlyIfOurs(await parseWhole(files.source, files), options.buildArgs ?? {})
   return { parsed, analysis: analyze(parsed.ast, planOptions(files, options, engineDefaults(options))) }
+}
+
+/** A file with all that it includes. Without a context nothing can be included. */
+async function parseWhole(source: SourceFile, files: Pick<BuildFiles, 'directories' | 'directory'> | undefined): Promise<Parsed> {
+  const { parse } = await import('../grammar/parse.js')
+  const parsed = parse(source)
+  if (files === undefined || !hasIncludes(parsed)) return parsed
+  const { expandIncludes, parseLabs } = await import('./engine/include.js')
+  return parse(await expandIncludes(parsed, { ...files, parse: parseLabs }))
 }
 
 function errorsIn(diagnostics: readonly Diagnostic[]): Diagnostic[] {
@@ -140,19 +149,24 @@ async function planErrors(
  * ignore file is in it.
  */
 export async function lintFile(path: string): Promise<CheckResult> {
-  return lintSource(readSource(path), ignorePatterns(dirname(resolvePath(path)), resolvePath(path)))
+  const context = dirname(resolvePath(path))
+  const files = { directories: { context }, directory: '' }
+  return lintSource(readSource(path), ignorePatterns(context, resolvePath(path)), files)
 }
 
-/** Lints a text. */
-export async function lintSource(source: SourceFile, ignore: readonly string[] = []): Promise<CheckResult> {
-  const { parse } = await import('../grammar/parse.js')
-  const parsed = parse(source)
+/** Lints a text; what it includes only where `files` says where to look. */
+export async function lintSource(
+  source: SourceFile,
+  ignore: readonly string[] = [],
+  files?: Pick<BuildFiles, 'directories' | 'directory'>,
+): Promise<CheckResult> {
+  const parsed = onlyIfOurs(await parseWhole(source, files), {})
   const host = platformOf(process.platform, process.arch)
   const analysis = analyze(parsed.ast, frontendOptions(host, { ignore }))
   const report = lint({ parsed, analysis, stages: analysis.stages, allStages: true, baseConfig: () => undefined })
   const errors = errorsIn([...parsed.diagnostics, ...analysis.diagnostics, ...report.problems])
   const failure = report.failure === undefined ? [] : [report.failure]
-  return { source, findings: report.findings, errors: [...errors, ...failure], unknownBases: [] }
+  return { source: parsed.ast.source, findings: report.findings, errors: [...errors, ...failure], unknownBases: [] }
 }
 
 /** Mends what rules can mend by themselves, until nothing is left to mend. */

@@ -13,6 +13,8 @@ export interface BuildFiles {
   readonly source: SourceFile
   /** The absolute path of the context. */
   readonly root: string
+  /** The directory of the Dockerfile in the context; empty for its top, and for a Dockerfile from elsewhere. */
+  readonly directory: string
   readonly ignore: readonly string[]
   /** Directories of `--build-context` by name. */
   readonly directories: Readonly<Record<string, string>>
@@ -30,7 +32,13 @@ export function readBuildFiles({ context, dockerfile, buildContexts = {} }: Buil
     contexts[name] = named.context
     if (named.directory !== undefined) directories[name] = named.directory
   }
-  return { source, root, ignore: ignorePatterns(root, path), directories, contexts }
+  return { source, root, directory: directoryIn(root, path), ignore: ignorePatterns(root, path), directories, contexts }
+}
+
+/** Where a Dockerfile is in a context. */
+export function directoryIn(root: string, dockerfile: string | undefined): string {
+  const directory = dockerfile === undefined ? '' : relative(root, dirname(resolve(dockerfile)))
+  return directory.startsWith('..') || isAbsolute(directory) ? '' : directory
 }
 
 function contextDirectory(path: string): string {
