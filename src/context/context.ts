@@ -81,11 +81,10 @@ export class ContextView extends ContextTree {
     return digest
   }
 
-  /** sha256 (hex) of a file's content where it is known without reading it. Other views' entries are unknown. */
-  knownSha256(entry: ContextEntry): string | undefined {
+  /** The content of a file where it is known without reading it. */
+  known(entry: ContextEntry): KnownContent | undefined {
     this.#files ??= new FileMemo(this.#memo)
-    const sha256 = this.#files.find(entry)?.sha256
-    return sha256 === '' ? undefined : sha256
+    return this.#files.find(entry)
   }
 
   #isRacy(entry: ContextEntry): boolean {

@@ -104,9 +104,9 @@ function createLayerPort({ store, pool }: Engine, layers: EngineLayers): LayerPo
       return layerDirectories(store, diffIds)
     },
     begin: () => store.snapshots.prepare(),
-    async finish(layer, knownContent, ctx) {
+    async finish(layer, written, ctx) {
       const { commitLayer } = await import('../ops/commit.js')
-      return commitLayer(layer, knownContent, { store, pool }, ctx)
+      return commitLayer(layer, written, { store, pool }, ctx)
     },
   }
 }

@@ -56,7 +56,7 @@ export async function runExec(
     ...confinementOf(op),
   }
   await runCommand(plan, sandbox, output, ports, ctx)
-  return await commitLayer(active, noKnownContent, ports, ctx)
+  return await commitLayer(active, { knownContent: noKnownContent }, ports, ctx)
 }
 
 function confinementOf({ confinement = {} }: ExecOp): Partial<SandboxPlan> {
