@@ -68,8 +68,14 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
     const record = vertex.ignoreCache ? undefined : solving.ports.records.find(key.digest)
     if (record !== undefined) return useRecord(item, record, solving)
     await fetchInputs(vertex, inputs, solving)
+    const selected = await selectedKey(item, inputs, solving)
+    const same = selected === undefined || vertex.ignoreCache ? undefined : solving.ports.records.find(selected.digest)
+    if (same !== undefined) {
+      solving.ports.records.save({ ...same, key: key.digest, by: 'content', components: key.components })
+      return useRecord(item, same, solving)
+    }
     const result = await solving.schedule.run(() => runOp(vertex, inputs, solving), solving.ctx.signal)
-    return saveResult(item, key, inputs, result, solving)
+    return saveResult(item, selected === undefined ? [key] : [key, selected], inputs, result, solving)
   } catch (error) {
     solving.report.failed(vertex, error)
     throw error
@@ -128,6 +134,14 @@ function outcomeOf(layers: SolvedLayers): StepOutcome {
   return { layers, result: { kind: 'layers', diffIds: layers.diffIds } }
 }
 
+/** The key by what the step takes of its inputs; undefined where that is all of them. */
+async function selectedKey(item: KeyedVertex, inputs: readonly StepOutcome[], solving: Solving): Promise<CacheKey | undefined> {
+  const { vertex } = item
+  const results = inputs.map(({ result }) => result)
+  const parts = await runnerOf(vertex, solving.ports)?.selected?.(vertex.op, results, item.parts, vertex, solving.ctx)
+  return parts === undefined ? undefined : contentKeyOf({ ...item, parts }, inputs, solving)
+}
+
 function contentKeyOf(item: KeyedVertex, inputs: readonly StepOutcome[], solving: Solving): CacheKey {
   const contents = inputs.map((input, i) => contentOf(input) ?? definitionOf(item.vertex, i))
   return contentKey(item.vertex, contents, item.parts)
@@ -183,7 +197,7 @@ async function runImage(image: Vertex, solving: Solving): Promise<void> {
 /** Saves what a step made: by definition, by content, and by what the files are. The records come last, after the layer. */
 function saveResult(
   item: KeyedVertex,
-  content: CacheKey,
+  contents: readonly CacheKey[],
   inputs: readonly StepOutcome[],
   result: OpResult,
   solving: Solving,
@@ -199,7 +213,7 @@ function saveResult(
     name: item.vertex.name,
     ...(made.contentId === undefined ? {} : { contentId: made.contentId }),
   }
-  solving.ports.records.save({ ...record, key: content.digest, by: 'content', components: content.components })
+  for (const { digest: key, components } of contents) solving.ports.records.save({ ...record, key, by: 'content', components })
   solving.ports.records.save({ ...record, key: item.key.digest, by: 'definition', components: item.key.components })
   solving.report.done(item.vertex, 'ran')
   return outcomeOf({ diffIds: record.layers, times: record.layerTimes })
