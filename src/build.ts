@@ -28,9 +28,9 @@ import { analyze } from './frontend/analyze.js'
 import { lower } from './frontend/lower.js'
 import { resolve } from './frontend/resolve.js'
 import { hasIncludes, onlyIfOurs } from './frontend/syntax.js'
-import type { BuildPlan } from './graph/op.js'
+import type { BuildPlan, PlannedImage } from './graph/op.js'
 import { randomName } from './io/fs.js'
-import type { Solution } from './solver/solution.js'
+import type { Solution, SolvedLayers } from './solver/solution.js'
 import { solve } from './solver/solve.js'
 
 /** How often a build starts over when a prune took away what it had found. */
@@ -128,16 +128,30 @@ async function makeImage(
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
   const solution = await solve(plan, { jobs, now: settings.now }, createPorts(engine, layers, files.directories, options), ctx)
-  const times = { madeAt: firstMadeAt(plan, solution, engine), epoch: options.sourceDateEpoch }
-  return { solution, image: assembleImage(plan.image, solution.rootfs, times) }
+  const { planned, rootfs } = await squashed(plan.image, solution.rootfs, options.squash, engine, layers)
+  const times = { madeAt: firstMadeAt(planned, rootfs, engine), epoch: options.sourceDateEpoch }
+  return { solution, image: assembleImage(planned, rootfs, times) }
+}
+
+/** The image as `--squash` wants it. */
+async function squashed(
+  planned: PlannedImage,
+  rootfs: SolvedLayers,
+  squash: BuildOptions['squash'],
+  engine: Engine,
+  layers: EngineLayers,
+): Promise<{ readonly planned: PlannedImage; readonly rootfs: SolvedLayers }> {
+  if (squash === undefined) return { planned, rootfs }
+  const { squashImage } = await import('./engine/squash.js')
+  return squashImage(planned, rootfs, squash, engine, layers)
 }
 
 /**
  * When this image was first made here. Instructions that only change the config have no layer to take a time from; without
  * this a rebuild of the same would have another image id each time.
  */
-function firstMadeAt(plan: BuildPlan, { rootfs }: Solution, { store, settings }: Engine): number {
-  const identity = { version: 1, by: 'image', layers: rootfs.diffIds, config: plan.image.config, history: plan.image.history }
+function firstMadeAt(image: PlannedImage, rootfs: SolvedLayers, { store, settings }: Engine): number {
+  const identity = { version: 1, by: 'image', layers: rootfs.diffIds, config: image.config, history: image.history }
   const key = digestOf(canonicalJson(identity as unknown as CanonicalValue))
   const known = store.records.find(key)
   if (known !== undefined) return known.createdAt

@@ -79,6 +79,12 @@ export const buildFlags = {
     help: 'A secret for RUN --mount=type=secret: id=NAME[,src=PATH|,env=VARIABLE][,cache-key=true]',
   },
   'shm-size': { type: 'bytes', value: 'size', help: 'The size of /dev/shm in RUN steps' },
+  squash: {
+    type: 'string',
+    value: 'stage|all|number',
+    bare: 'stage',
+    help: 'Make one layer of those that the build made on its base; of all; of the last so many',
+  },
   ssh: {
     type: 'list',
     value: 'id',
@@ -96,7 +102,7 @@ export const buildFlags = {
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['attest', 'builder', 'cache-from', 'cache-to', 'debug|D', 'disable-content-trust', 'policy', 'squash'],
+  ...['attest', 'builder', 'cache-from', 'cache-to', 'debug|D', 'disable-content-trust', 'policy'],
 ]
 
 type Values = FlagValues<typeof buildFlags>
@@ -120,6 +126,7 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     secrets: Object.fromEntries(values.secret.map((text) => readSecret(text, shell))),
     ssh: Object.fromEntries(values.ssh.map((text) => readSsh(text, shell))),
     cacheMounts: Object.fromEntries(values['cache-mount'].map((text) => readCacheMount(text, shell))),
+    squash: readSquash(values.squash),
     volumes: readBuildVolumes(values.volume, shell.cwd),
     proxyEnv: proxyEnv(shell.env),
     allow: readAllow(values.allow),
@@ -182,6 +189,15 @@ function readPlatform(texts: readonly string[]): Platform | undefined {
 function readBuildNetwork(text: string): 'default' | 'host' | 'none' {
   if (text === 'default' || text === 'host' || text === 'none') return text
   throw new UsageError('USAGE_BAD_FLAG', `--network is "${text}", expected default, host or none`)
+}
+
+/** docker's form is the bare flag, or true and false. */
+function readSquash(text: string | undefined): BuildOptions['squash'] {
+  if (text === undefined || /^(0|f|false)$/i.test(text)) return undefined
+  if (text === 'stage' || /^(t|true)$/i.test(text)) return 'stage'
+  if (text === 'all') return 'all'
+  if (/^\d{1,3}$/.test(text) && Number(text) >= 2) return Number(text)
+  throw new UsageError('USAGE_BAD_FLAG', `--squash is "${text}", expected stage, all or a number from 2 on`)
 }
 
 function readAllow(texts: readonly string[]): ('network.host' | 'security.insecure')[] {

@@ -107,6 +107,9 @@ export type BuildOutput =
   /** The root filesystem as a tar. */
   | { readonly type: 'tar'; readonly dest: string | { readonly stream: NodeJS.WritableStream } }
 
+/** Which layers of the image become one: all that the build made on its base, all there are, or the last so many. */
+export type Squash = 'stage' | 'all' | number
+
 /** A volume for RUN: a file or directory of this machine, or one of the store's volumes by name. */
 export interface BuildVolume {
   readonly source: { readonly hostPath: string } | { readonly name: string }
@@ -152,6 +155,8 @@ export interface BuildOptions extends EngineOptions {
   readonly proxyEnv?: readonly string[] | undefined
   readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined
   readonly shmSizeBytes?: number | undefined
+  /** Layers of the image become one; none. */
+  readonly squash?: Squash | undefined
   /** What RUN sees of this machine. */
   readonly volumes?: readonly BuildVolume[] | undefined
   /** Limits of RUN; outside keys. */
