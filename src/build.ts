@@ -6,32 +6,31 @@
  */
 import { availableParallelism } from 'node:os'
 import type { Parsed } from '../grammar/ast.js'
-import { type CanonicalValue, canonicalJson } from './core/canonical.js'
-import type { Context } from './core/context.js'
 import type { Descriptor } from './core/descriptor.js'
 import type { Diagnostic } from './core/diagnostic.js'
-import { digestOf } from './core/digest.js'
 import { DockerfileError, StoreError } from './core/errors.js'
+import { formatPlatform, type Platform } from './core/platform.js'
 import { familiarReference, formatReference, type Reference } from './core/reference.js'
+import { type Assembler, createAssembler, type SolvedPlan } from './engine/assembled.js'
 import { lintBuild } from './engine/checks.js'
-import { type BuildFiles, readBuildFiles } from './engine/dockerfile.js'
+import { type BuildFiles, readLocalFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
 import { createLayers, type EngineLayers } from './engine/layers.js'
-import type { BuildOptions, BuildResult } from './engine/options.js'
-import { exportTo } from './engine/outputs.js'
+import type { BuildOptions, BuildResult, PullPolicy, Squash } from './engine/options.js'
+import { type AssembledImages, exportTo, mainImage, timesOf } from './engine/outputs.js'
 import { parseAnew, parseRemembered } from './engine/parse-memo.js'
 import { createPorts } from './engine/runners.js'
-import { type AssembledImage, assembleImage } from './exporter/assemble.js'
 import { analyze } from './frontend/analyze.js'
 import { lower } from './frontend/lower.js'
-import { resolve } from './frontend/resolve.js'
+import { type ImageLookup, imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
 import { hasIncludes, onlyIfOurs } from './frontend/syntax.js'
-import type { BuildPlan, PlannedImage } from './graph/op.js'
+import type { BuildPlan } from './graph/op.js'
 import { randomName } from './io/fs.js'
-import type { Solution, SolvedLayers } from './solver/solution.js'
-import { solve } from './solver/solve.js'
+import { Scope } from './io/scope.js'
+import type { Solution } from './solver/solution.js'
+import { solveAll } from './solver/solve.js'
 
 /** How often a build starts over when a prune took away what it had found. */
 const prunedTries = 3
@@ -45,52 +44,123 @@ const prunedTries = 3
 export function build(options: BuildOptions): Promise<BuildResult> {
   return withEngine(options, async (engine) => {
     const names = (options.tags ?? []).map(requireReference)
-    const files = readBuildFiles(options)
+    await using scope = new Scope()
+    const files = await openBuildFiles(options, engine, scope)
     const layers = createLayers(engine)
-    const { plan, warnings } = await makePlan(files, options, engine, layers)
+    const planned = await makePlans(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
-      const { solution, image } = await makeImage(plan, files, options, engine, layers)
-      const manifest = await exportAll(image, names, options, engine, layers)
+      const built = await makeImages(planned, files, options, engine, layers)
+      const result = await exportAll(built, names, options, engine, layers)
       // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
-      if (engine.store.layers.arePresent(image.config.rootfs.diff_ids)) return report(image, manifest, names, solution, warnings)
+      const made = await built.assembler.made()
+      if (made.every(({ config }) => engine.store.layers.arePresent(config.rootfs.diff_ids))) return result
       if (tries === prunedTries)
         throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
     }
   })
 }
 
+/** The build file and the contexts; what was fetched for them is released by `scope`. */
+async function openBuildFiles(options: BuildOptions, engine: Engine, scope: Scope): Promise<BuildFiles> {
+  const local = readLocalFiles(options)
+  if (local !== undefined) return local
+  const { fetchBuildFiles } = await import('./engine/fetched-files.js')
+  return fetchBuildFiles(options, engine, scope)
+}
+
 interface Planned {
-  readonly plan: BuildPlan
+  /** One for each platform. */
+  readonly plans: readonly BuildPlan[]
+  /** SOURCE_DATE_EPOCH in seconds. */
+  readonly epoch: number | undefined
   readonly warnings: readonly Diagnostic[]
 }
 
-/** SourceFile → AST → stages → resolved stages → plan. */
-async function makePlan(files: BuildFiles, options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<Planned> {
+/** SourceFile → AST → stages → resolved stages → plan, from the stages on for each platform. */
+async function makePlans(files: BuildFiles, options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<Planned> {
   const { settings, ctx } = engine
-  const place = `${files.root}\n${files.source.name}`
+  const place = `${files.place}\n${files.source.name}`
   const memo = (): string => engine.store.directory('memo')
   const read = await parseRemembered(files.source, place, memo)
   const whole = hasIncludes(read) ? await parseWhole(read, files, place, memo) : read
   const parsed = onlyIfOurs(whole, options.buildArgs ?? {})
-  const analysis = analyze(parsed.ast, planOptions(files, options, engine.settings))
-  if (hasErrors(parsed.diagnostics) || hasErrors(analysis.diagnostics)) emitWarnings(lintBuild(parsed, analysis), ctx)
-  throwErrors(parsed.diagnostics)
-  const pull = options.pull ?? 'missing'
-  const world = {
-    async lookup(name: string, platform = settings.hostPlatform) {
-      const image = await findImage(name, platform, pull, engine, ctx)
-      layers.vouch(image)
-      return image
-    },
-    parse: parseAnew,
+  const lookup = lookUpOnce(options.pull ?? 'missing', engine, layers)
+  const warnings = new Map<string, Diagnostic>()
+  const warn = (diagnostics: readonly Diagnostic[]): void => {
+    for (const diagnostic of diagnostics.filter(isWarning)) {
+      const key = JSON.stringify(diagnostic)
+      if (!warnings.has(key)) ctx.emit({ type: 'warning', diagnostic })
+      warnings.set(key, diagnostic)
+    }
   }
-  const resolved = await resolve(analysis, world, ctx)
-  const checked = lintBuild(parsed, analysis, resolved)
-  emitWarnings(checked, ctx)
-  throwErrors(checked)
-  const lowered = lower(resolved)
-  emitWarnings(lowered.diagnostics, ctx)
-  return { plan: lowered.plan, warnings: [...checked, ...lowered.diagnostics].filter(isWarning) }
+  const plan = async (given: BuildOptions, platform: Platform): Promise<BuildPlan> => {
+    const analysis = analyze(parsed.ast, planOptions(files, given, settings, platform))
+    if (hasErrors(parsed.diagnostics) || hasErrors(analysis.diagnostics)) warn(lintBuild(parsed, analysis))
+    throwErrors(parsed.diagnostics)
+    const resolved = await resolve(analysis, { lookup, parse: parseAnew }, ctx)
+    const checked = lintBuild(parsed, analysis, resolved)
+    warn(checked)
+    throwErrors(checked)
+    const lowered = lower(resolved)
+    warn(lowered.diagnostics)
+    return lowered.plan
+  }
+  const epoch = await findEpoch(parsed, files, options, engine, layers, plan)
+  const plans: BuildPlan[] = []
+  for (const platform of distinctPlatforms(options.platforms ?? [settings.hostPlatform])) {
+    plans.push(await plan(epoch.options, platform))
+  }
+  return { plans, epoch: epoch.seconds, warnings: [...warnings.values()] }
+}
+
+/** SOURCE_DATE_EPOCH in seconds, and the options in which that is what it says. */
+async function findEpoch(
+  parsed: Parsed,
+  files: BuildFiles,
+  options: BuildOptions,
+  engine: Engine,
+  layers: EngineLayers,
+  plan: (options: BuildOptions, platform: Platform) => Promise<BuildPlan>,
+): Promise<{ readonly seconds: number | undefined; readonly options: BuildOptions }> {
+  const { settings } = engine
+  const isAsked = options.buildArgs?.SOURCE_DATE_EPOCH !== undefined || files.source.text.includes('SOURCE_DATE_EPOCH')
+  if (!isAsked) return { seconds: undefined, options }
+  const { epoch, stages } = analyze(parsed.ast, planOptions(files, options, settings))
+  if (epoch === undefined || epoch.kind === 'seconds') return { seconds: epoch?.seconds, options }
+  const withValue = (value: string): BuildOptions => ({
+    ...options,
+    buildArgs: { ...options.buildArgs, SOURCE_DATE_EPOCH: value },
+  })
+  const { resolveEpoch } = await import('./engine/epoch.js')
+  const sources = {
+    contextTime: async () => undefined,
+    planOf: (stage: number) =>
+      plan({ ...withValue(''), target: stages[stage]?.name ?? String(stage), platforms: undefined }, settings.hostPlatform),
+    runners: () =>
+      createPorts({ ...engine, settings: { ...settings, now: () => 0 } }, layers, files.directories, options).runners,
+  }
+  const seconds = await resolveEpoch(epoch, sources, engine)
+  return { seconds, options: withValue(seconds === undefined ? '' : String(seconds)) }
+}
+
+/** Images by name and platform, each looked up once for all plans. */
+function lookUpOnce(pull: PullPolicy, engine: Engine, layers: EngineLayers): ImageLookup {
+  const found = new Map<string, Promise<ResolvedImage>>()
+  const find = async (name: string, platform: Platform): Promise<ResolvedImage> => {
+    const image = await findImage(name, platform, pull, engine, engine.ctx)
+    layers.vouch(image)
+    return image
+  }
+  return (name, platform) => {
+    const key = imageKey(name, platform)
+    const image = found.get(key) ?? find(name, platform)
+    found.set(key, image)
+    return image
+  }
+}
+
+function distinctPlatforms(platforms: readonly Platform[]): Platform[] {
+  return [...new Map(platforms.map((platform) => [formatPlatform(platform), platform])).values()]
 }
 
 /** The tree of a file and of all that it includes. */
@@ -107,93 +177,91 @@ function hasErrors(diagnostics: readonly Diagnostic[]): boolean {
   return diagnostics.some(({ severity }) => severity === 'error')
 }
 
-function emitWarnings(diagnostics: readonly Diagnostic[], ctx: Context): void {
-  for (const diagnostic of diagnostics.filter(isWarning)) ctx.emit({ type: 'warning', diagnostic })
-}
-
 function throwErrors(diagnostics: readonly Diagnostic[]): void {
   const [first, ...more] = diagnostics.filter(({ severity }) => severity === 'error')
   if (first !== undefined) throw new DockerfileError([first, ...more])
 }
 
-/** Plan → solution → image. */
-async function makeImage(
-  plan: BuildPlan,
+/** What was solved, and the images that can be made of it. */
+interface Built extends Planned {
+  readonly solutions: readonly Solution[]
+  readonly assembler: Assembler
+}
+
+/** Plans → solutions → images. */
+async function makeImages(
+  planned: Planned,
   files: BuildFiles,
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
-): Promise<{ readonly solution: Solution; readonly image: AssembledImage }> {
+): Promise<Built> {
   const { settings, ctx } = engine
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
-  const solution = await solve(plan, { jobs, now: settings.now }, createPorts(engine, layers, files.directories, options), ctx)
-  const { planned, rootfs } = await squashed(plan.image, solution.rootfs, options.squash, engine, layers)
-  const times = { madeAt: firstMadeAt(planned, rootfs, engine), epoch: options.sourceDateEpoch }
-  return { solution, image: assembleImage(planned, rootfs, times) }
+  const ports = createPorts(engine, layers, files.directories, options)
+  const solutions = await solveAll(planned.plans, { jobs, now: settings.now }, ports, ctx)
+  const solved = planned.plans.flatMap((plan, i) => {
+    const solution = solutions[i]
+    return solution === undefined ? [] : [{ plan, solution }]
+  })
+  const squashed = options.squash === undefined ? solved : await squashAll(solved, options.squash, engine, layers)
+  return { ...planned, solutions, assembler: createAssembler(squashed, engine, layers) }
 }
 
-/** The image as `--squash` wants it. */
-async function squashed(
-  planned: PlannedImage,
-  rootfs: SolvedLayers,
-  squash: BuildOptions['squash'],
+async function squashAll(
+  solved: readonly SolvedPlan[],
+  squash: Squash,
   engine: Engine,
   layers: EngineLayers,
-): Promise<{ readonly planned: PlannedImage; readonly rootfs: SolvedLayers }> {
-  if (squash === undefined) return { planned, rootfs }
+): Promise<readonly SolvedPlan[]> {
   const { squashImage } = await import('./engine/squash.js')
-  return squashImage(planned, rootfs, squash, engine, layers)
-}
-
-/**
- * When this image was first made here. Instructions that only change the config have no layer to take a time from; without
- * this a rebuild of the same would have another image id each time.
- */
-function firstMadeAt(image: PlannedImage, rootfs: SolvedLayers, { store, settings }: Engine): number {
-  const identity = { version: 1, by: 'image', layers: rootfs.diffIds, config: image.config, history: image.history }
-  const key = digestOf(canonicalJson(identity as unknown as CanonicalValue))
-  const known = store.records.find(key)
-  if (known !== undefined) return known.createdAt
-  const createdAt = settings.now()
-  const { diffIds: layers, times: layerTimes } = rootfs
-  store.records.save({ key, by: 'definition', layers, layerTimes, createdAt, size: 0, components: {}, name: 'image' })
-  return createdAt
+  return Promise.all(solved.map((each) => squashImage(each, squash, engine, layers)))
 }
 
 async function exportAll(
-  image: AssembledImage,
+  built: Built,
   names: readonly Reference[],
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
-): Promise<Descriptor | undefined> {
+): Promise<BuildResult> {
+  const { assembler, epoch, plans } = built
+  const isIndex = plans.length > 1 || /^(1|t|true)$/i.test(options.buildArgs?.BUILDKIT_MULTI_PLATFORM ?? '')
+  const work = { engine, layers, assembler, isIndex, names, epoch }
+  const outputs = options.outputs ?? [{ type: 'image' as const }]
   let manifest: Descriptor | undefined
-  for (const output of options.outputs ?? [{ type: 'image' as const }]) {
+  for (const output of outputs) {
     engine.ctx.signal.throwIfAborted()
-    const made = await exportTo(output, options.push ?? false, { engine, layers, image, names, epoch: options.sourceDateEpoch })
+    const made = await exportTo(output, options.push ?? false, work)
     manifest = made ?? manifest
   }
-  return manifest
+  const shown = outputs.find(({ type }) => type === 'image') ?? outputs[0] ?? {}
+  const images = await assembler.images(timesOf(shown, epoch))
+  return report(built, images, manifest, names, engine)
 }
 
 function report(
-  image: AssembledImage,
+  { solutions, warnings }: Built,
+  images: AssembledImages,
   manifest: Descriptor | undefined,
   names: readonly Reference[],
-  solution: Solution,
-  warnings: readonly Diagnostic[],
+  { settings }: Engine,
 ): BuildResult {
+  const { id } = mainImage(images, settings.hostPlatform)
+  const steps = new Map(solutions.flatMap(({ vertices }) => vertices.map((vertex) => [vertex.id, vertex])))
   return {
-    imageId: image.id,
+    imageId: id,
+    images: images.map((image) => ({ imageId: image.id, platform: image.platform })),
     manifest,
     names: names.map(formatReference),
-    steps: solution.vertices.map(({ name, by, key }) => ({ name, cached: by !== 'ran', key: key.digest })),
+    steps: [...steps.values()].map(({ name, by, key }) => ({ name, cached: by !== 'ran', key: key.digest })),
     warnings,
     metadata: {
       'buildx.build.ref': `mille/mille/${randomName(25)}`,
-      'containerimage.config.digest': image.id,
-      'containerimage.digest': manifest?.digest ?? image.id,
+      // An index has no config.
+      ...(images.length > 1 ? {} : { 'containerimage.config.digest': id }),
+      'containerimage.digest': manifest?.digest ?? id,
       ...(manifest === undefined ? {} : { 'containerimage.descriptor': manifest }),
       ...(names.length === 0 ? {} : { 'image.name': names.map(familiarReference).join(',') }),
     },

@@ -11,7 +11,7 @@ import type { Platform } from './core/platform.js'
 import { platformOf } from './core/platform.js'
 import type { SourceFile } from './core/span.js'
 import { configIn } from './engine/checks.js'
-import { type BuildFiles, ignorePatterns, readBuildFiles } from './engine/dockerfile.js'
+import { type BuildFiles, ignorePatterns, readLocalFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage } from './engine/images.js'
@@ -26,6 +26,10 @@ import { listTargets, type Outline, outlineTarget, type TargetList } from './fro
 import { imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
 import type { Analysis } from './frontend/stages.js'
 import { hasIncludes, onlyIfOurs } from './frontend/syntax.js'
+import { Scope } from './io/scope.js'
+
+/** Where a file's includes are looked for. */
+type IncludePlace = Pick<BuildFiles, 'directories' | 'includesFrom'>
 
 /** What a check found. */
 export interface CheckResult {
@@ -65,13 +69,35 @@ export function check(options: BuildOptions): Promise<CheckResult> {
 }
 
 async function understand(options: BuildOptions): Promise<{ readonly parsed: Parsed; readonly analysis: Analysis }> {
-  const files = readBuildFiles(options)
+  return (await parseLocally(options)) ?? parseFetched(options)
+}
+
+interface Understood {
+  readonly parsed: Parsed
+  readonly analysis: Analysis
+}
+
+async function parseLocally(options: BuildOptions): Promise<Understood | undefined> {
+  const files = readLocalFiles(options)
+  return files && analyzeFiles(files, options)
+}
+
+/** Only the text is needed: what was fetched for it is gone when this returns. */
+function parseFetched(options: BuildOptions): Promise<Understood> {
+  return withEngine(options, async (engine) => {
+    const { fetchBuildFiles } = await import('./engine/fetched-files.js')
+    await using scope = new Scope()
+    return await analyzeFiles(await fetchBuildFiles(options, engine, scope), options)
+  })
+}
+
+async function analyzeFiles(files: BuildFiles, options: BuildOptions): Promise<Understood> {
   const parsed = onlyIfOurs(await parseWhole(files.source, files), options.buildArgs ?? {})
   return { parsed, analysis: analyze(parsed.ast, planOptions(files, options, engineDefaults(options))) }
 }
 
 /** A file with all that it includes. Without a context nothing can be included. */
-async function parseWhole(source: SourceFile, files: Pick<BuildFiles, 'directories' | 'directory'> | undefined): Promise<Parsed> {
+async function parseWhole(source: SourceFile, files: IncludePlace | undefined): Promise<Parsed> {
   const { parse } = await import('../grammar/parse.js')
   const parsed = parse(source)
   if (files === undefined || !hasIncludes(parsed)) return parsed
@@ -150,16 +176,12 @@ async function planErrors(
  */
 export async function lintFile(path: string): Promise<CheckResult> {
   const context = dirname(resolvePath(path))
-  const files = { directories: { context }, directory: '' }
+  const files = { directories: new Map([['context', () => ({ path: context })]]), includesFrom: '' }
   return lintSource(readSource(path), ignorePatterns(context, resolvePath(path)), files)
 }
 
 /** Lints a text; what it includes only where `files` says where to look. */
-export async function lintSource(
-  source: SourceFile,
-  ignore: readonly string[] = [],
-  files?: Pick<BuildFiles, 'directories' | 'directory'>,
-): Promise<CheckResult> {
+export async function lintSource(source: SourceFile, ignore: readonly string[] = [], files?: IncludePlace): Promise<CheckResult> {
   const parsed = onlyIfOurs(await parseWhole(source, files), {})
   const host = platformOf(process.platform, process.arch)
   const analysis = analyze(parsed.ast, frontendOptions(host, { ignore }))

@@ -24,6 +24,8 @@ export interface ContextOptions {
   /** The store's `memo` directory. */
   readonly memoDirectory: string
   readonly pool: WorkerPool
+  /** How messages name it; its path. */
+  readonly shown?: string | undefined
   /** Milliseconds since 1970, at the latest when the first file is looked at. */
   readonly nowMs: number
 }
@@ -35,7 +37,7 @@ export class ContextView extends ContextTree {
   #files: FileMemo | undefined
 
   constructor(root: string, options: ContextOptions) {
-    super(root, options.ignore)
+    super(root, options.ignore, options.shown)
     this.#options = options
     this.#memo = memoFiles(options.memoDirectory, root)
   }

@@ -12,6 +12,7 @@ import type { SourceFile, SourcePart, Span } from '../core/span.js'
 import { didYouMean } from '../core/suggest.js'
 import { errorAt } from '../frontend/problem.js'
 import { checkSyntax } from '../frontend/syntax.js'
+import type { ContextDirectories } from '../ops/context.js'
 
 /** How deep files may include one another. */
 const maxDepth = 16
@@ -22,10 +23,10 @@ const maxBytes = 4 << 20
 export interface IncludeWorld {
   /** Parses with mille's own words. */
   readonly parse: (source: SourceFile) => Promise<Parsed>
-  /** Directories by the name of their context; `context` is the build's own. */
-  readonly directories: Readonly<Record<string, string>>
+  /** By the name of their context; `context` is the build's own. */
+  readonly directories: ContextDirectories
   /** The directory of the Dockerfile in the build's context; empty for the top, and for a Dockerfile from elsewhere. */
-  readonly directory: string
+  readonly includesFrom: string
 }
 
 interface OpenFile {
@@ -46,7 +47,7 @@ interface OpenFile {
 export async function expandIncludes(parsed: Parsed, world: IncludeWorld): Promise<SourceFile> {
   const { source } = parsed.ast
   if (parsed.diagnostics.some(({ severity }) => severity === 'error')) return source
-  return expand({ source, parsed, context: 'context', directory: world.directory, chain: [] }, world)
+  return expand({ source, parsed, context: 'context', directory: world.includesFrom, chain: [] }, world)
 }
 
 /** Parses with mille's own words; loads the parser. */
@@ -77,7 +78,7 @@ function isInclude(instruction: Instruction): instruction is WordsInstruction {
 async function openIncluded(include: WordsInstruction, file: OpenFile, world: IncludeWorld): Promise<OpenFile> {
   const span = include.words[0]?.span ?? include.span
   const { context, path } = placeOf(include, file, world)
-  const found = readInside(world.directories[context] ?? '', path, (message, hint) => problem(file, span, message, hint))
+  const found = readInside(await rootOf(context, world), path, (message, hint) => problem(file, span, message, hint))
   const { chain } = file
   if (chain.includes(found.realPath)) {
     throw problem(file, span, `"${path}" includes itself`, 'an included file cannot include the files that lead to it')
@@ -90,13 +91,20 @@ async function openIncluded(include: WordsInstruction, file: OpenFile, world: In
   return { source, parsed, context, directory: posix.dirname(path), chain: [...chain, found.realPath] }
 }
 
+/** The directory of a context; one that has to be fetched is. */
+async function rootOf(context: string, { directories }: IncludeWorld): Promise<string> {
+  const directory = await directories.get(context)?.()
+  if (directory === undefined) throw new Error(`the context ${context} was there a moment ago`)
+  return directory.path
+}
+
 /** Where an include leads: relative to the file that it stands in; from the top of the context when it begins with `/`. */
 function placeOf(include: WordsInstruction, file: OpenFile, world: IncludeWorld): { context: string; path: string } {
   const written = include.words[0]?.text ?? ''
   const flag = include.flags.find(({ name }) => name === 'from')
   const context = flag?.value ?? file.context
-  if (!Object.hasOwn(world.directories, context)) {
-    const names = Object.keys(world.directories)
+  if (!world.directories.has(context)) {
+    const names = [...world.directories.keys()]
     const hint = didYouMean(context, names) ?? `give it with --build-context ${context}=DIRECTORY`
     throw problem(file, flag?.span ?? include.span, `there is no directory of the name "${context}" to include from`, hint)
   }

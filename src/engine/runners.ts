@@ -5,7 +5,7 @@ import type { CanonicalValue } from '../core/canonical.js'
 import { SolveError, systemCode } from '../core/errors.js'
 import type { GitOp, HttpOp, InlineOp, MkdirOp, Op } from '../graph/op.js'
 import { layerStack } from '../layer/stack.js'
-import { createContextRunner } from '../ops/context.js'
+import { type ContextDirectories, createContextRunner } from '../ops/context.js'
 import { createCopyRunner } from '../ops/copy.js'
 import { createExecRunner } from '../ops/exec.js'
 import type { FindSecret } from '../ops/exec-mounts.js'
@@ -23,7 +23,7 @@ import { volumeDirectories, volumeOpener } from './volumes.js'
 export function createPorts(
   engine: Engine,
   layers: EngineLayers,
-  directories: Readonly<Record<string, string>>,
+  directories: ContextDirectories,
   options: BuildOptions,
 ): SolverPorts {
   return { records: createRecords(engine.store), layers, runners: createRunners(engine, layers, directories, options) }
@@ -40,19 +40,14 @@ function createRecords(store: Store): CacheRecords {
   }
 }
 
-function createRunners(
-  engine: Engine,
-  layers: EngineLayers,
-  directories: Readonly<Record<string, string>>,
-  options: BuildOptions,
-): OpRunners {
+function createRunners(engine: Engine, layers: EngineLayers, directories: ContextDirectories, options: BuildOptions): OpRunners {
   const { store, pool, settings } = engine
   const layerPort = createLayerPort(engine, layers)
   const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
   return {
     image: createImageRunner(layers),
     context: createContextRunner({
-      directories: new Map(Object.entries({ ...directories, ...volumeDirectories(options) })),
+      directories: new Map([...directories, ...volumeDirectories(options)]),
       memoDirectory: store.directory('memo'),
       pool,
       nowMs: settings.now,
@@ -86,7 +81,7 @@ function createRunners(
         blobs: store.blobs,
         memoDirectory: store.directory('memo'),
         env: settings.env,
-        nowMs: settings.now,
+        findSecret: secretFinder(options.secrets ?? {}),
       })
     }),
     git: lazyRunner<GitOp>(async () => {
@@ -136,7 +131,8 @@ function lazyRunner<O extends Op>(load: () => Promise<OpRunner<O>>): OpRunner<O>
   }
 }
 
-function secretFinder(secrets: Readonly<Record<string, SecretSource>>): FindSecret {
+/** Finds the secrets of a build by their ids. */
+export function secretFinder(secrets: Readonly<Record<string, SecretSource>>): FindSecret {
   return async (id) => {
     const source = Object.hasOwn(secrets, id) ? secrets[id] : undefined
     if (source === undefined) return undefined

@@ -11,36 +11,29 @@ import type { LayerDigest } from '../layer/digest.js'
 import type { SquashLayerTask } from '../layer/tasks.js'
 import { layerDirectories } from '../ops/stack.js'
 import type { SolvedLayers } from '../solver/solution.js'
+import type { SolvedPlan } from './assembled.js'
 import type { Engine } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { Squash } from './options.js'
 
-/** An image to be and its layers. */
-export interface SquashedImage {
-  readonly planned: PlannedImage
-  readonly rootfs: SolvedLayers
-}
-
 /** Squashes as `squash` says; what is fewer than two layers stays as it is. */
-export async function squashImage(
-  planned: PlannedImage,
-  rootfs: SolvedLayers,
-  squash: Squash,
-  engine: Engine,
-  layers: EngineLayers,
-): Promise<SquashedImage> {
+export async function squashImage(solved: SolvedPlan, squash: Squash, engine: Engine, layers: EngineLayers): Promise<SolvedPlan> {
+  const { plan, solution } = solved
+  const { rootfs } = solution
+  const planned = plan.image
   const history = matchLayers(planned.history, rootfs)
   const count = Math.min(countOf(squash, history, rootfs), rootfs.diffIds.length)
-  if (count < 2) return { planned, rootfs }
+  if (count < 2) return solved
   const { settings, ctx } = engine
   const event = { id: `squash:${planned.rootfs ?? ''}`, name: `squashing ${count} layers` }
   ctx.emit({ type: 'vertex-started', ...event, atMs: settings.now() })
   const { diffId, time, cached } = await squashedLayer(rootfs, count, event.id, engine, layers)
   ctx.emit({ type: 'vertex-done', ...event, atMs: settings.now(), cached })
   const keep = rootfs.diffIds.length - count
+  const squashed = { diffIds: [...rootfs.diffIds.slice(0, keep), diffId], times: [...rootfs.times.slice(0, keep), time] }
   return {
-    planned: { ...planned, history: squashHistory(history, count, planned) },
-    rootfs: { diffIds: [...rootfs.diffIds.slice(0, keep), diffId], times: [...rootfs.times.slice(0, keep), time] },
+    plan: { ...plan, image: { ...planned, history: squashHistory(history, count, planned) } },
+    solution: { ...solution, rootfs: squashed },
   }
 }
 

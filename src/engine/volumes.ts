@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import type { StepVolume } from '../frontend/options.js'
+import type { ContextDirectories } from '../ops/context.js'
 import type { OpenVolume } from '../ops/exec-mounts.js'
 import type { BuildOptions, BuildVolume } from './options.js'
 
@@ -15,12 +16,12 @@ export function stepVolumes(volumes: readonly BuildVolume[]): StepVolume[] {
 }
 
 /** The directories of the contexts that stand for volumes. */
-export function volumeDirectories({ volumes = [] }: BuildOptions): Record<string, string> {
-  return Object.fromEntries(
-    volumes.flatMap((volume) => {
-      if (!isInKey(volume)) return []
+export function volumeDirectories({ volumes = [] }: BuildOptions): ContextDirectories {
+  return new Map(
+    volumes.filter(isInKey).map((volume) => {
       const { hostPath } = volume.source
-      return [[contextName(volume), isFile(hostPath) ? dirname(hostPath) : hostPath]]
+      const path = isFile(hostPath) ? dirname(hostPath) : hostPath
+      return [contextName(volume), () => ({ path })]
     }),
   )
 }
