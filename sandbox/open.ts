@@ -88,6 +88,10 @@ class OciSandbox implements Sandbox {
     }
   }
 
+  async privateDirectory(): Promise<string> {
+    return (await this.#start()).state.bundles
+  }
+
   warmUp(network: NetworkMode): void {
     const start = this.#start()
     // Whoever runs a container gets the error of a failed start.

@@ -131,6 +131,8 @@ export interface Sandbox extends AsyncDisposable {
    * SANDBOX_COMMAND_NOT_FOUND (docker's 127), SANDBOX_COMMAND_NOT_EXECUTABLE (docker's 126)
    */
   run(plan: SandboxPlan, io: SandboxIo, signal: AbortSignal): Promise<ExitStatus>
+  /** A directory in memory that only this process and its containers' mounts see: what is in it is gone with the process. */
+  privateDirectory(): Promise<string>
   /** Starts what the first `run` will need (the runtime probe, a private network) without waiting for it. */
   warmUp(network: NetworkMode): void
 }

@@ -60,7 +60,7 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
       findSecret: secretFinder(options.secrets ?? {}),
       secretsInKey: new Set(Object.entries(options.secrets ?? {}).flatMap(([id, { inKey }]) => (inKey ? [id] : []))),
       ssh: options.ssh ?? {},
-      stateDirectory: settings.stateDirectory,
+      privateDirectory: async () => (await engine.openSandbox()).privateDirectory(),
       openVolume: volumeOpener(options, store.root),
       cacheDirectories: options.cacheMounts ?? {},
       openSandbox: engine.openSandbox,

@@ -28,8 +28,8 @@ export interface MountPorts {
   readonly findSecret: FindSecret
   /** What answers for the ssh mounts with these ids. */
   readonly ssh: Readonly<Record<string, SshSource>>
-  /** Where sockets are made. */
-  readonly stateDirectory: string
+  /** Where sockets are made: gone with this process, however it ends. */
+  readonly privateDirectory: () => Promise<string>
   /** Directories of this machine that stand in for the cache mounts with these ids (`--cache-mount`). */
   readonly cacheDirectories: Readonly<Record<string, string>>
   /** Makes layers of what is mounted from a context: filtered, and owned by root as for COPY. */
@@ -206,7 +206,7 @@ async function sshMount(
     })
   }
   const { openSshSocket } = await import('./ssh-agent.js')
-  const socket = scope.use(await openSshSocket(source, ports.stateDirectory, mount))
+  const socket = scope.use(await openSshSocket(source, await ports.privateDirectory(), mount))
   return [{ kind: 'bind', hostPath: socket.path, target: mount.target, readonly: false }]
 }
 

@@ -3,8 +3,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from '../../grammar/parse.js'
 import { lintSource } from '../../src/check.js'
-import { renderDiagnostic } from '../../src/core/render.js'
+import { renderDiagnostic, renderError } from '../../src/core/render.js'
 import { checkSyntax } from '../../src/frontend/syntax.js'
+import { makeBench } from '../helpers/engine.js'
 
 function check(text: string, buildArgs: Readonly<Record<string, string>> = {}): string {
   const found = checkSyntax(parse({ name: 'Dockerfile', text }).ast, buildArgs)
@@ -43,6 +44,24 @@ test('lint says it too, and nothing of what the parser makes of another language
     errors.map(({ code }) => code),
     ['DOCKERFILE_UNSUPPORTED'],
   )
+})
+
+test('a here-document that is none is told from a missing file', async () => {
+  const build = async (line: string): Promise<string> => {
+    using bench = await makeBench({ base: false })
+    bench.write({ Dockerfile: `FROM scratch\n${line}\nbody\nEOF\n` })
+    try {
+      await bench.build()
+    } catch (error) {
+      return renderError(error, { color: false }).replaceAll(`${bench.context}/`, '')
+    }
+    return 'built'
+  }
+  const apart = await build('COPY << EOF /x')
+  assert.match(apart, /^Dockerfile:2:6: error: "<<" stands apart from its word/)
+  assert.match(apart, 'write <<EOF without a blank')
+  assert.match(await build('ADD <<- EOF /x'), 'write <<-EOF without a blank')
+  assert.is(await build('COPY <<EOF /x'), 'built')
 })
 
 test.run()
