@@ -44,6 +44,7 @@ function lowerFiles(lowering: StageLowering, step: Step, instruction: CopyInstru
   const link = boolFlag(step, 'link') ?? false
   const written = lowering.expand(step, instruction.destination)
   const destination = absolutePath(state.cwd, written)
+  for (const { text, span } of instruction.sources) checkHeredocMiss(text, instruction, placeIn(step, span))
   checkDestination(step, instruction, destination)
   const details = lowering.details(step, lowering.ignoreCache)
   const sources = [...planSources(lowering, step, instruction, request, { parents, details })]
@@ -116,7 +117,6 @@ function* planSources(
   checkChecksum(step, instruction, add)
   for (const word of instruction.sources) {
     const place = placeIn(step, word.span)
-    checkHeredocMiss(word.text, instruction, place)
     const text = lowering.expand(step, word)
     const remote = remoteSource(text, { add, place, plan: lowering.plan, details })
     if (remote === undefined)
