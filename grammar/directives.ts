@@ -13,7 +13,8 @@ import { isBlank, skipBlanks } from './blank.js'
 export const labsSyntax = 'mille/labs'
 
 const known = ['syntax', 'escape', 'check']
-const form = /^([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+?)[\t\n\f\r ]*$/
+/** The text ends with no blank: a second run of blanks here would take time in proportion to the square of the line. */
+const form = /^([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+)$/
 
 /** The directives of a file and where the section ends. */
 export interface DirectiveSection {

@@ -23,7 +23,7 @@ export interface FlagSpec {
   /** The environment variable that is used when the flag is not given. */
   readonly env?: string
   readonly choices?: readonly string[]
-  /** What the flag says when it stands alone; a value is then written with `=` only. */
+  /** The flag may stand alone and then has this value; one of its own follows `=` only. */
   readonly bare?: string
 }
 

@@ -7,8 +7,10 @@ import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.
 import type { SshSource } from '../ops/ssh-agent.js'
 import { annotateOutputs, readAnnotations } from './annotations.js'
 import type { FlagTable, FlagValues } from './args.js'
+import { readAttestations } from './attest-flags.js'
 import { readBuildVolumes } from './build-volumes.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
+import { explainFormats } from './explain-format.js'
 import { limitFlags, readLimitFlags } from './limit-flags.js'
 import { progressModes } from './listener.js'
 import { readOutput } from './outputs.js'
@@ -18,6 +20,11 @@ import type { Shell } from './shell.js'
 /** All flags. */
 export const buildFlags = {
   'add-host': { type: 'list', value: 'name:address', help: 'Add a line to /etc/hosts in RUN steps' },
+  attest: {
+    type: 'list',
+    value: 'type=…',
+    help: 'Say more of the image: type=provenance,… or type=sbom,…; index or referrers alone says how that is kept',
+  },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
   annotation: { type: 'list', value: '[level:]key=value', help: "Set an annotation of the image's manifest" },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
@@ -36,6 +43,14 @@ export const buildFlags = {
   ...limitFlags,
   check: { type: 'boolean', help: 'Check the Dockerfile and build nothing, as --call=check' },
   compress: { type: 'boolean', help: 'Accepted for docker: there is no daemon that a context is sent to' },
+  'dry-run': { type: 'boolean', help: 'Say what would run and why; run, fetch and write nothing' },
+  explain: {
+    type: 'string',
+    value: 'format',
+    bare: 'text',
+    choices: explainFormats,
+    help: 'Print to stdout which steps ran and why',
+  },
   file: { type: 'string', short: 'f', value: 'path', help: 'The Dockerfile; - for stdin', defaultText: '"PATH/Dockerfile"' },
   'force-rm': { type: 'boolean', help: 'Accepted for docker: nothing is ever left of a step' },
   iidfile: { type: 'string', value: 'path', help: 'Write the image id to a file' },
@@ -67,12 +82,16 @@ export const buildFlags = {
     choices: progressModes,
     help: 'How progress is shown on stderr',
   },
-  provenance: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  provenance: {
+    type: 'string',
+    value: 'true|mode=…',
+    help: 'Say how the image was built: true, or mode=min|max,version=v1|v0.2,builder-id=URI,reproducible=true',
+  },
   pull: { type: 'boolean', help: 'Ask the registry for newer base images' },
   push: { type: 'boolean', help: 'Push the image to its names, as --output type=registry' },
   quiet: { type: 'boolean', short: 'q', help: 'Show no progress; print the image id' },
   rm: { type: 'boolean', default: 'true', help: 'Accepted for docker: nothing is ever left of a step' },
-  sbom: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  sbom: { type: 'string', value: 'true|generator=…', help: 'List the packages of the image: true, or generator=IMAGE' },
   secret: {
     type: 'list',
     value: 'id=…',
@@ -98,11 +117,15 @@ export const buildFlags = {
     help: 'Mount into RUN steps: a path or volume name, with ro, rw, O (changes vanish), U (give to the user), cacheable',
   },
   target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
+  'verify-reproducible': {
+    type: 'boolean',
+    help: 'Build twice without the cache; exit code 1, and the first difference, when the images differ',
+  },
 } as const satisfies FlagTable
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['attest', 'builder', 'cache-from', 'cache-to', 'debug|D', 'disable-content-trust', 'policy'],
+  ...['builder', 'cache-from', 'cache-to', 'debug|D', 'disable-content-trust', 'policy'],
 ]
 
 type Values = FlagValues<typeof buildFlags>
@@ -132,8 +155,11 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     shmSizeBytes: values['shm-size'],
     ...readLimitFlags(values),
     jobs: readJobs(values.jobs),
+    history: !/^(0|f|false|no|off)$/i.test(shell.env.MILLE_HISTORY ?? ''),
     outputs: annotate(readOutputs(values, shell), values, platforms),
     push: values.push,
+    attestations: readAttestations(values),
+    verifyReproducible: values['verify-reproducible'],
   }
 }
 
@@ -157,17 +183,20 @@ function annotate(outputs: readonly BuildOutput[] | undefined, values: Values, p
 }
 
 function refuse(values: Values): void {
-  for (const name of ['provenance', 'sbom'] as const) {
-    const value = values[name]
-    if (value === undefined || /^(0|f|false)$/i.test(value) || value === 'disabled=true') continue
-    throw new UsageError('USAGE_BAD_FLAG', `--${name}=${value} is not supported yet`, {
-      hint: `leave it out, or write --${name}=false`,
+  if (values.explain !== undefined && (values.quiet || values.output.some(writesToStdout))) {
+    throw new UsageError('USAGE_BAD_FLAG', '--explain prints to stdout, and so does this output or --quiet', {
+      hint: 'leave one out; "mille history inspect" says the same afterwards',
     })
   }
   if (!values.rm) throw new UsageError('USAGE_BAD_FLAG', '--rm=false is not supported: nothing is left of a step')
   if (values.push && values.output.some((text) => !/type=(image|registry)/.test(text))) {
     throw new UsageError('USAGE_BAD_FLAG', '--push and --output of another type cannot be given together')
   }
+}
+
+/** True for an `--output` that goes to stdout. */
+export function writesToStdout(output: string): boolean {
+  return output === '-' || /(^|,)dest=-(,|$)/.test(output) || /^type=(tar|oci|docker)$/.test(output)
 }
 
 /** Repeated, or several with commas between them. */

@@ -1,5 +1,6 @@
 /** What a check found, as people and programs want to read it: text, BuildKit's JSON, SARIF, GitHub annotations. */
 import type { CheckResult } from '../check.js'
+import { encodePath } from '../core/path-bytes.js'
 import { renderDiagnostic } from '../core/render.js'
 import { originOf, positionAt, type SourceFile, type Span } from '../core/span.js'
 import { type Finding, findingDiagnostic } from '../frontend/lint-findings.js'
@@ -110,7 +111,7 @@ function sarifOf(results: readonly CheckResult[], version: string): unknown {
 }
 
 function sarifResult({ rule, detail, source, span, edits }: Finding): unknown {
-  const uri = source.name
+  const uri = uriOf(source.name)
   const replacements = edits.map((edit) => ({
     deletedRegion: regionOf(source.text, edit.span),
     insertedContent: { text: edit.text },
@@ -124,9 +125,18 @@ function sarifResult({ rule, detail, source, span, edits }: Finding): unknown {
   }
 }
 
+/** SARIF takes URI references: bytes that may not stand in one are written as `%XX`, and an absolute path has a scheme. */
+function uriOf(name: string): string {
+  const path = encodePath(name).toString('latin1')
+  const encoded = path.replace(/[^A-Za-z0-9\-._~/!$&'()*+,;=@]/g, (byte) => {
+    return `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
+  })
+  return encoded.startsWith('/') ? `file://${encoded}` : encoded
+}
+
 function sarifLocation(text: SourceFile, place: Span): unknown {
   const { source, span } = originOf(text, place)
-  return { physicalLocation: { artifactLocation: { uri: source.name }, region: regionOf(source.text, span) } }
+  return { physicalLocation: { artifactLocation: { uri: uriOf(source.name) }, region: regionOf(source.text, span) } }
 }
 
 function regionOf(text: string, { start, end }: { readonly start: number; readonly end: number }): unknown {

@@ -28,5 +28,6 @@ export function planOptions(
     shmSizeBytes: options.shmSizeBytes,
     confinement: options.confinement ?? {},
     volumes: stepVolumes(options.volumes ?? []),
+    sbom: options.attestations?.sbom !== undefined,
   })
 }

@@ -50,6 +50,8 @@ export interface FrontendOptions {
   readonly shmSizeBytes: number | undefined
   readonly confinement: Confinement
   readonly volumes: readonly StepVolume[]
+  /** An SBOM is wanted: the plan says what else it lists. */
+  readonly sbom: boolean
 }
 
 /** Options with every default, for a machine of platform `buildPlatform`. */
@@ -71,6 +73,7 @@ export function frontendOptions(buildPlatform: Platform, given: Partial<Frontend
     shmSizeBytes: undefined,
     confinement: {},
     volumes: [],
+    sbom: false,
     ...given,
   }
 }

@@ -7,12 +7,13 @@ import type { FileView } from '../core/view.js'
 import { compileIgnore } from '../frontend/dockerignore.js'
 import type { CopyOp, CopySource } from '../graph/op.js'
 import type { WorkerPool } from '../io/pool.js'
-import type { KeyParts, VertexInput, VertexResult } from '../solver/ports.js'
+import type { FileSelection, KeyParts, VertexInput, VertexResult } from '../solver/ports.js'
 
 /** Sources in contexts are in the key by the digest of what they select; their names and excludes then say nothing more. */
 export async function copyKey(op: CopyOp, inputs: readonly VertexInput[], ctx: Context): Promise<KeyParts> {
   const components: Record<string, string> = {}
   const covered = new Set<number>()
+  const selections: FileSelection[] = []
   const sources = []
   for (const [i, source] of op.sources.entries()) {
     const view = inputs[source.input]?.view
@@ -20,15 +21,17 @@ export async function copyKey(op: CopyOp, inputs: readonly VertexInput[], ctx: C
       sources.push({ ...source, exclude: op.exclude })
       continue
     }
-    const digest = await view.digestSelection(selectionOf(op, source), selectionName(op, source, view.root), ctx)
+    const selection = selectionOf(op, source)
+    const digest = await view.digestSelection(selection, selectionName(op, source, view.root), ctx)
     covered.add(source.input)
     components[`files.${i}`] = digest
+    selections.push({ component: `files.${i}`, digest, list: () => view.listSelection(selection, ctx) })
     sources.push({ files: digest, unpack: source.unpack, keepOwner: source.keepOwner })
   }
   const { kind, base, destination, owner, chmod, parents } = op
   const ownerFields = owner === undefined ? undefined : { user: owner.user, group: owner.group }
   const fields = { kind, base, destination, owner: ownerFields, chmod, parents, sources }
-  return { fields, components, coveredInputs: [...covered].filter((input) => input !== base) }
+  return { fields, components, selections, coveredInputs: [...covered].filter((input) => input !== base) }
 }
 
 /**
