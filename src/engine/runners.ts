@@ -89,7 +89,14 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
     }),
     git: lazyRunner<GitOp>(async () => {
       const { createGitRunner } = await import('../ops/git.js')
-      return createGitRunner({ scratch: () => makeScratch(store), env: settings.env })
+      return createGitRunner({
+        scratch: () => makeScratch(store),
+        directory: store.directory('git'),
+        stateDirectory: settings.stateDirectory,
+        env: settings.env,
+        findSecret: secretFinder(options.secrets ?? {}),
+        ssh: options.ssh ?? {},
+      })
     }),
   }
 }
