@@ -40,6 +40,8 @@ export interface ContextRunnerOptions {
   readonly memoDirectory: string
   readonly pool: WorkerPool
   readonly nowMs: () => number
+  /** False: nothing is written to the memo; true. */
+  readonly remember?: boolean
 }
 
 /** Makes the runner of contexts. Its views are `ContextView`s. */
@@ -53,9 +55,9 @@ export function createContextRunner(options: ContextRunnerOptions): OpRunner<Con
         })
       }
       const root = await open()
-      const { pool, nowMs } = options
+      const { pool, nowMs, remember = true } = options
       const memoDirectory = root.memos ?? options.memoDirectory
-      const common = { memoDirectory, pool, nowMs: nowMs(), shown: root.shown }
+      const common = { memoDirectory, pool, nowMs: nowMs(), shown: root.shown, remember }
       const view = openContext(root.path, { ignore: compileIgnore(op.ignore), ...common })
       return { kind: 'files', view }
     },
