@@ -47,6 +47,8 @@ export type FolderName =
   | 'memo'
   | 'cache-mounts'
   | 'git'
+  | 'explain'
+  | 'history'
 
 /** The paths of the store in `root`. */
 export function layoutOf(root: string): Layout {
