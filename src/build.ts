@@ -12,24 +12,27 @@ import type { Diagnostic } from './core/diagnostic.js'
 import { DockerfileError, StoreError } from './core/errors.js'
 import { formatPlatform, type Platform } from './core/platform.js'
 import { familiarReference, formatReference, type Reference } from './core/reference.js'
-import { type Assembler, createAssembler } from './engine/assembled.js'
+import { type Assembler, createAssembler, type ImageTimestamps } from './engine/assembled.js'
 import type { AttestWork } from './engine/attest.js'
 import { lintBuild } from './engine/checks.js'
+import type { BuiltOnce } from './engine/compare-builds.js'
 import { type BuildFiles, readLocalFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
 import { createLayers, type EngineLayers } from './engine/layers.js'
-import type { BuildOptions, BuildResult, PullPolicy } from './engine/options.js'
+import type { BuildOptions, BuildResult, PullPolicy, TimestampOptions } from './engine/options.js'
 import { type AssembledImages, exportTo, mainImage, timesOf } from './engine/outputs.js'
 import { parseAnew, parseRemembered } from './engine/parse-memo.js'
 import { createPorts } from './engine/runners.js'
+import type { Trial } from './engine/trial.js'
 import { analyze } from './frontend/analyze.js'
 import { lower } from './frontend/lower.js'
 import { type ImageLookup, imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
 import type { BuildPlan } from './graph/op.js'
 import { randomName } from './io/fs.js'
 import { Scope } from './io/scope.js'
+import type { SolverPorts } from './solver/ports.js'
 import type { Solution } from './solver/solution.js'
 import { solveAll } from './solver/solve.js'
 
@@ -51,7 +54,17 @@ export function build(options: BuildOptions): Promise<BuildResult> {
     const layers = createLayers(engine)
     const planned = await makePlans(files, options, engine, layers)
     for (let tries = 1; ; tries++) {
-      const built = await makeImages(planned, files, startedAt, options, engine, layers)
+      const built = options.verifyReproducible
+        ? await makeTwice(planned, files, startedAt, options, engine, layers)
+        : await makeImages(
+            planned,
+            files,
+            startedAt,
+            createPorts(engine, layers, files.directories, options),
+            options,
+            engine,
+            layers,
+          )
       const result = await exportAll(built, names, options, engine, layers)
       // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
       const made = await built.assembler.made()
@@ -104,7 +117,7 @@ async function makePlans(files: BuildFiles, options: BuildOptions, engine: Engin
     warn(lowered.diagnostics)
     return lowered.plan
   }
-  const epoch = await findEpoch(parsed, files, options, engine, layers, plan)
+  const epoch = await findEpoch(parsed, files, options, engine, layers, plan, warn)
   const plans: BuildPlan[] = []
   for (const platform of distinctPlatforms(options.platforms ?? [settings.hostPlatform])) {
     plans.push(await plan(epoch.options, platform))
@@ -120,6 +133,7 @@ async function findEpoch(
   engine: Engine,
   layers: EngineLayers,
   plan: (options: BuildOptions, platform: Platform) => Promise<BuildPlan>,
+  warn: (diagnostics: readonly Diagnostic[]) => void,
 ): Promise<{ readonly seconds: number | undefined; readonly options: BuildOptions }> {
   const { settings } = engine
   const isAsked = options.buildArgs?.SOURCE_DATE_EPOCH !== undefined || files.source.text.includes('SOURCE_DATE_EPOCH')
@@ -130,7 +144,7 @@ async function findEpoch(
     ...options,
     buildArgs: { ...options.buildArgs, SOURCE_DATE_EPOCH: value },
   })
-  const { resolveEpoch } = await import('./engine/epoch.js')
+  const { noEpoch, resolveEpoch } = await import('./engine/epoch.js')
   const sources = {
     contextTime: async (name: string) => (await files.directories.get(name)?.())?.timeSeconds,
     planOf: (stage: number) =>
@@ -139,6 +153,7 @@ async function findEpoch(
       createPorts({ ...engine, settings: { ...settings, now: () => 0 } }, layers, files.directories, options).runners,
   }
   const seconds = await resolveEpoch(epoch, sources, engine)
+  if (seconds === undefined) warn([noEpoch()])
   return { seconds, options: withValue(seconds === undefined ? '' : String(seconds)) }
 }
 
@@ -189,6 +204,7 @@ async function makeImages(
   planned: Planned,
   files: BuildFiles,
   startedAt: number,
+  ports: SolverPorts,
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
@@ -196,7 +212,6 @@ async function makeImages(
   const { settings, ctx } = engine
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
-  const ports = createPorts(engine, layers, files.directories, options)
   const solutions = await solveAll(planned.plans, { jobs, now: settings.now }, ports, ctx)
   const solved = planned.plans.flatMap((plan, i) => {
     const solution = solutions[i]
@@ -216,6 +231,39 @@ async function attest(work: AttestWork): Promise<BuildAttestations | undefined> 
   return makeAttestations(asked, work)
 }
 
+/** Builds twice, each time from nothing, and compares. Throws BUILD_NOT_REPRODUCIBLE. */
+async function makeTwice(
+  planned: Planned,
+  files: BuildFiles,
+  startedAt: number,
+  options: BuildOptions,
+  engine: Engine,
+  layers: EngineLayers,
+): Promise<Built> {
+  const [{ openTrial }, { compareBuilds }] = await Promise.all([
+    import('./engine/trial.js'),
+    import('./engine/compare-builds.js'),
+  ])
+  const run = async (trial: Trial): Promise<Built> => {
+    const ports = createPorts(trial.engine, layers, files.directories, options)
+    const watched = { ...ports, records: trial.records(ports.records) }
+    return makeImages(planned, files, startedAt, watched, trial.options(options), trial.engine, layers)
+  }
+  const first = await run(await openTrial('first', engine))
+  const second = await run(await openTrial('second', engine))
+  const times = timesOf(shownOutput(options), planned.epoch)
+  await compareBuilds(await builtOnce(first, times), await builtOnce(second, times), times, engine)
+  return first
+}
+
+async function builtOnce({ assembler, solutions }: Built, times: ImageTimestamps): Promise<BuiltOnce[]> {
+  const images = await assembler.images(times)
+  return solutions.flatMap(({ rootfs }, i) => {
+    const image = images[i]
+    return image === undefined ? [] : [{ image, rootfs }]
+  })
+}
+
 async function exportAll(
   built: Built,
   names: readonly Reference[],
@@ -233,9 +281,13 @@ async function exportAll(
     const made = await exportTo(output, options.push ?? false, work)
     manifest = made ?? manifest
   }
-  const shown = outputs.find(({ type }) => type === 'image') ?? outputs[0] ?? {}
-  const images = await assembler.images(timesOf(shown, epoch))
+  const images = await assembler.images(timesOf(shownOutput(options), epoch))
   return report(built, images, manifest, names, engine)
+}
+
+/** The output whose image stands for the build. */
+function shownOutput({ outputs = [] }: BuildOptions): TimestampOptions {
+  return outputs.find(({ type }) => type === 'image') ?? outputs[0] ?? {}
 }
 
 function report(

@@ -3,6 +3,7 @@ import * as contextHash from './context/hash.js'
 import * as fileDigests from './exporter/file-digests.js'
 import * as exporterRootfs from './exporter/rootfs.js'
 import { asTask } from './io/task.js'
+import * as layerCompare from './layer/compare.js'
 import * as layerTasks from './layer/tasks.js'
 import * as archive from './ops/archive.js'
 import * as copyDigest from './ops/copy-digest.js'
@@ -12,6 +13,7 @@ export const hashEntries = asTask(contextHash.hashEntries)
 export const exportDirectoryTask = asTask(exporterRootfs.exportDirectoryTask)
 export const fileDigestsTask = asTask(fileDigests.fileDigestsTask)
 export const applyLayerTask = asTask(layerTasks.applyLayerTask)
+export const compareLayersTask = asTask(layerCompare.compareLayersTask)
 export const compressLayerTask = asTask(layerTasks.compressLayerTask)
 export const digestLayerTask = asTask(layerTasks.digestLayerTask)
 export const digestPlannedTask = asTask(copyDigest.digestPlannedTask)

@@ -37,7 +37,13 @@ export const buildFlags = {
   },
   check: { type: 'boolean', help: 'Check the Dockerfile and build nothing, as --call=check' },
   compress: { type: 'boolean', help: 'Accepted for docker: there is no daemon that a context is sent to' },
-  file: { type: 'string', short: 'f', value: 'path', help: 'The Dockerfile, or its URL; - for stdin', defaultText: '"PATH/Dockerfile"' },
+  file: {
+    type: 'string',
+    short: 'f',
+    value: 'path',
+    help: 'The Dockerfile, or its URL; - for stdin',
+    defaultText: '"PATH/Dockerfile"',
+  },
   'force-rm': { type: 'boolean', help: 'Accepted for docker: nothing is ever left of a step' },
   iidfile: { type: 'string', value: 'path', help: 'Write the image id to a file' },
   jobs: { type: 'integer', value: 'number', help: 'How many steps run at once', defaultText: 'the number of cores, at least 4' },
@@ -91,6 +97,10 @@ export const buildFlags = {
   },
   tag: { type: 'list', short: 't', value: 'name[:tag]', help: 'A name for the image' },
   target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
+  'verify-reproducible': {
+    type: 'boolean',
+    help: 'Build twice without the cache; exit code 1, and the first difference, when the images differ',
+  },
 } as const satisfies FlagTable
 
 /** docker's and buildx's flags that are not here yet. */
@@ -136,6 +146,7 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     outputs: readOutputs(values, shell),
     push: values.push,
     attestations: readAttestations(values),
+    verifyReproducible: values['verify-reproducible'],
   }
 }
 

@@ -47,6 +47,7 @@ export type ErrorCode =
   | 'ADD_GIT_FAILED'
   | 'SOLVE_CYCLE'
   | 'SOLVE_SECRET_MISSING'
+  | 'BUILD_NOT_REPRODUCIBLE'
   | 'EXPORT_FAILED'
   | 'EXPORT_UNSUPPORTED'
   // the sandbox

@@ -171,6 +171,8 @@ export interface BuildOptions extends EngineOptions {
   readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined
   readonly shmSizeBytes?: number | undefined
   readonly limits?: ResourceLimits | undefined
+  /** Build twice without the cache, and refuse when the images differ; false. */
+  readonly verifyReproducible?: boolean | undefined
   /** How many steps run at once; the number of cores, at least 4. */
   readonly jobs?: number | undefined
   /** One `image` output. */

@@ -37,6 +37,10 @@ function symbolOf(value: unknown): string {
   if (typeof symbol !== 'string') return String(value)
   // The dashes of a subtest's name were split at each letter when the cases were made.
   if (symbol === 'strings.Join(nil, ",")') return ''
+  const platform = /^platforms\.FormatAll\(ocispecs\.Platform\{OS: "(.*)", OSVersion: "(.*)", Architecture: "(.*)"\}\)$/.exec(
+    symbol,
+  )
+  if (platform !== null) return `${platform[1]}(${platform[2]})/${platform[3]}`
   throw new NotOurs(`the value ${symbol} is only known inside BuildKit's test`)
 }
 

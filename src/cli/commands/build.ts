@@ -74,6 +74,7 @@ function report(result: BuildResult, values: Values, shell: Shell): void {
     return
   }
   if (values.progress === 'quiet' || values.progress === 'none' || values.progress === 'rawjson') return
+  if (values['verify-reproducible']) shell.note('\nTwo builds without the cache gave the same image.')
   const ids =
     result.images.length > 1
       ? result.images.map(({ imageId, platform }) => `${imageId} ${formatPlatform(platform)}`)

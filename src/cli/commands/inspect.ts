@@ -75,6 +75,7 @@ async function describeImage(store: Store, image: StoredImage, more: object): Pr
     Architecture: config.architecture,
     ...(config.variant === undefined ? {} : { Variant: config.variant }),
     Os: config.os,
+    ...(config['os.version'] === undefined ? {} : { OsVersion: config['os.version'] }),
     Size: imageSize(store, image),
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Manifests: image.manifests,
