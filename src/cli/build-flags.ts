@@ -8,6 +8,7 @@ import type { SshSource } from '../ops/ssh-agent.js'
 import type { FlagTable, FlagValues } from './args.js'
 import { readAttestations } from './attest-flags.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
+import { explainFormats } from './explain-format.js'
 import { progressModes } from './listener.js'
 import { readOutput } from './outputs.js'
 import { readHost } from './run-flags.js'
@@ -37,6 +38,14 @@ export const buildFlags = {
   },
   check: { type: 'boolean', help: 'Check the Dockerfile and build nothing, as --call=check' },
   compress: { type: 'boolean', help: 'Accepted for docker: there is no daemon that a context is sent to' },
+  'dry-run': { type: 'boolean', help: 'Say what would run and why; run, fetch and write nothing' },
+  explain: {
+    type: 'string',
+    value: 'format',
+    bare: 'text',
+    choices: explainFormats,
+    help: 'Print to stdout which steps ran and why',
+  },
   file: {
     type: 'string',
     short: 'f',
@@ -143,6 +152,7 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
     jobs: readJobs(values.jobs),
+    history: !/^(0|f|false|no|off)$/i.test(shell.env.MILLE_HISTORY ?? ''),
     outputs: readOutputs(values, shell),
     push: values.push,
     attestations: readAttestations(values),
@@ -156,10 +166,20 @@ function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, str
 }
 
 function refuse(values: Values): void {
+  if (values.explain !== undefined && (values.quiet || values.output.some(writesToStdout))) {
+    throw new UsageError('USAGE_BAD_FLAG', '--explain prints to stdout, and so does this output or --quiet', {
+      hint: 'leave one out; "mille history inspect" says the same afterwards',
+    })
+  }
   if (!values.rm) throw new UsageError('USAGE_BAD_FLAG', '--rm=false is not supported: nothing is left of a step')
   if (values.push && values.output.some((text) => !/type=(image|registry)/.test(text))) {
     throw new UsageError('USAGE_BAD_FLAG', '--push and --output of another type cannot be given together')
   }
+}
+
+/** True for an `--output` that goes to stdout. */
+export function writesToStdout(output: string): boolean {
+  return output === '-' || /(^|,)dest=-(,|$)/.test(output) || /^type=(tar|oci|docker)$/.test(output)
 }
 
 /** Repeated, or several with commas between them. */

@@ -83,6 +83,8 @@ export type ErrorCode =
   // images and registries
   | 'IMAGE_NOT_FOUND'
   | 'IMAGE_BAD_NAME'
+  | 'HISTORY_AMBIGUOUS'
+  | 'HISTORY_NOT_FOUND'
   | 'IMAGE_AMBIGUOUS'
   | 'IMAGE_BAD_MANIFEST'
   | 'IMAGE_BAD_CONFIG'

@@ -18,7 +18,7 @@ import type { Scope } from '../io/scope.js'
 import { layerStack, resolvePath } from '../layer/stack.js'
 import type { ContextDirectory } from '../ops/context.js'
 import { layerDirectories } from '../ops/stack.js'
-import { type ContextReference, parseContextReference } from './context-reference.js'
+import { type ContextReference, parseContextReference, withoutCredentials } from './context-reference.js'
 import { type ContextWorld, type FilesContext, fetchContext, makeScratch, openDirectory } from './contexts.js'
 import {
   type BuildFiles,
@@ -45,7 +45,10 @@ type MainContext = FilesContext | { readonly kind: 'image'; readonly reference: 
 
 /** Fetches what has to be fetched before the Dockerfile is known. Named contexts wait until they are used. */
 export async function fetchBuildFiles(options: BuildOptions, engine: Engine, scope: Scope): Promise<BuildFiles> {
-  const world: ContextWorld = { engine, scope, stdin: options.stdin, findSecret: secretFinder(options.secrets ?? {}) }
+  const world: ContextWorld = {
+    ...{ engine, scope, stdin: options.stdin, findSecret: secretFinder(options.secrets ?? {}), ssh: options.ssh ?? {} },
+    keepGitDir: keepsGitDir(options),
+  }
   const references = namedReferences(options)
   const main = readLocalMain(options) ?? (await fetchMain(options, world))
   const named = describeNamed(references, async (reference, what) => {
@@ -55,9 +58,17 @@ export async function fetchBuildFiles(options: BuildOptions, engine: Engine, sco
   return joinFiles(main, named)
 }
 
+const keepGitDirArg = 'BUILDKIT_CONTEXT_KEEP_GIT_DIR'
+
+function keepsGitDir({ buildArgs = {} }: BuildOptions): boolean {
+  const value = buildArgs[keepGitDirArg] ?? ''
+  if (/^(1|t|true|0|f|false|)$/i.test(value)) return /^[1t]/i.test(value)
+  throw new BuildError('USAGE_BAD_ARGUMENT', `--build-arg ${keepGitDirArg}=${value} is neither true nor false`)
+}
+
 async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<MainFiles> {
   const { context } = options
-  const reference = parseContextReference(context, `the context ${context}`)
+  const reference = parseContextReference(context, `the context ${withoutCredentials(context)}`)
   checkStdin(reference, options)
   const main = await openMain(reference, world)
   const common = { source: await readSource(main, options, world), place: context }
@@ -88,10 +99,6 @@ async function openMain(reference: ContextReference, world: ContextWorld): Promi
   const main = await fetchContext(reference, 'main', what, world)
   warnOfIgnoreFile(main, what, world)
   return main
-}
-
-function withoutCredentials(text: string): string {
-  return text.replace(/^(\w+:\/\/)[^/@\s]+@/, '$1')
 }
 
 /** BuildKit passes over it in silence, and then files are in the image that nobody wanted there. */

@@ -9,7 +9,9 @@ import type { Compression, Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import type { Digest } from '../core/digest.js'
 import { type Platform, platformOf } from '../core/platform.js'
+import type { StepReason } from '../core/reason.js'
 import type { SshSource } from '../ops/ssh-agent.js'
+import type { LoggedStep } from './step-log.js'
 
 /** What every operation needs: where the store is, who is asked for what, and who listens. */
 export interface EngineOptions {
@@ -183,6 +185,8 @@ export interface BuildOptions extends EngineOptions {
   readonly attestations?: AttestationOptions | undefined
   /** `source` and `revision` of the checkout that the context is, for provenance; not checked. */
   readonly vcs?: Readonly<Record<string, string>> | undefined
+  /** Keep a record of the build in the store; true. */
+  readonly history?: boolean | undefined
 }
 
 /** One step of a build, as it ended. */
@@ -190,6 +194,14 @@ export interface BuiltStep {
   readonly name: string
   readonly cached: boolean
   readonly key: Digest
+  /** Why it ran. */
+  readonly reason?: StepReason
+}
+
+/** What a build would do. */
+export interface DryRunResult {
+  readonly steps: readonly LoggedStep[]
+  readonly warnings: readonly Diagnostic[]
 }
 
 /** One image of a build. */

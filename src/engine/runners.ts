@@ -12,7 +12,7 @@ import type { FindSecret } from '../ops/exec-mounts.js'
 import { createImageRunner } from '../ops/image.js'
 import type { LayerPort } from '../ops/layer-port.js'
 import { layerDirectories } from '../ops/stack.js'
-import type { CacheRecords, OpRunner, OpRunners, SolverPorts } from '../solver/ports.js'
+import type { CacheRecords, Explainer, OpRunner, OpRunners, SolverPorts } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
@@ -24,8 +24,10 @@ export function createPorts(
   layers: EngineLayers,
   directories: ContextDirectories,
   options: BuildOptions,
+  explainer?: Explainer,
 ): SolverPorts {
-  return { records: createRecords(engine.store), layers, runners: createRunners(engine, layers, directories, options) }
+  const runners = createRunners(engine, layers, directories, options)
+  return { records: createRecords(engine.store), layers, runners, ...(explainer === undefined ? {} : { explainer }) }
 }
 
 /** Records whose layers are all there. */
@@ -47,9 +49,10 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
     image: createImageRunner(layers),
     context: createContextRunner({
       directories,
-      memoDirectory: store.directory('memo'),
+      memoDirectory: engine.contextMemo ?? store.directory('memo'),
       pool,
       nowMs: settings.now,
+      remember: engine.contextMemo === undefined,
     }),
     copy,
     exec: createExecRunner({
@@ -84,7 +87,14 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
     }),
     git: lazyRunner<GitOp>(async () => {
       const { createGitRunner } = await import('../ops/git.js')
-      return createGitRunner({ scratch: () => makeScratch(store), env: settings.env })
+      return createGitRunner({
+        scratch: () => makeScratch(store),
+        directory: store.directory('git'),
+        stateDirectory: settings.stateDirectory,
+        env: settings.env,
+        findSecret: secretFinder(options.secrets ?? {}),
+        ssh: options.ssh ?? {},
+      })
     }),
   }
 }

@@ -24,10 +24,10 @@ export interface ContextDirectory {
   readonly memos?: string | undefined
   /** How messages name it; its path. */
   readonly shown?: string | undefined
-  /** Set for what was fetched and can be named exactly. */
-  readonly pinned?: PinnedSource | undefined
   /** A time of its own, where it was fetched and has one; seconds since 1970. */
   readonly timeSeconds?: number | undefined
+  /** Set for what was fetched and can be named exactly. */
+  readonly pinned?: PinnedSource | undefined
 }
 
 /** Directories by name: `context`, and those of `--build-context`. What has to be fetched is, with its first use. */
@@ -40,6 +40,8 @@ export interface ContextRunnerOptions {
   readonly memoDirectory: string
   readonly pool: WorkerPool
   readonly nowMs: () => number
+  /** False: nothing is written to the memo; true. */
+  readonly remember?: boolean
 }
 
 /** Makes the runner of contexts. Its views are `ContextView`s. */
@@ -53,9 +55,9 @@ export function createContextRunner(options: ContextRunnerOptions): OpRunner<Con
         })
       }
       const root = await open()
-      const { pool, nowMs } = options
+      const { pool, nowMs, remember = true } = options
       const memoDirectory = root.memos ?? options.memoDirectory
-      const common = { memoDirectory, pool, nowMs: nowMs(), shown: root.shown }
+      const common = { memoDirectory, pool, nowMs: nowMs(), shown: root.shown, remember }
       const view = openContext(root.path, { ignore: compileIgnore(op.ignore), ...common })
       return { kind: 'files', view }
     },

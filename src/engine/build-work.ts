@@ -1,0 +1,17 @@
+/** What the parts of one build work with. */
+import type { BuildFiles } from './dockerfile.js'
+import type { Engine } from './engine.js'
+import type { EngineLayers } from './layers.js'
+import type { BuildOptions } from './options.js'
+
+/** One build. */
+export interface BuildWork {
+  /** Names this build: in `buildx.build.ref`, in its provenance and in the history. */
+  readonly id: string
+  /** Milliseconds since 1970. */
+  readonly startedAt: number
+  readonly files: BuildFiles
+  readonly options: BuildOptions
+  readonly engine: Engine
+  readonly layers: EngineLayers
+}
