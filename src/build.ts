@@ -9,7 +9,7 @@ import { type CanonicalValue, canonicalJson } from './core/canonical.js'
 import type { Context } from './core/context.js'
 import type { Descriptor } from './core/descriptor.js'
 import type { Diagnostic } from './core/diagnostic.js'
-import { digestOf } from './core/digest.js'
+import { type Digest, digestOf } from './core/digest.js'
 import { DockerfileError, StoreError } from './core/errors.js'
 import { familiarReference, formatReference, type Reference } from './core/reference.js'
 import { lintBuild } from './engine/checks.js'
@@ -18,9 +18,10 @@ import { type Engine, withEngine } from './engine/engine.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage, requireReference } from './engine/images.js'
 import { createLayers, type EngineLayers } from './engine/layers.js'
-import type { BuildOptions, BuildResult } from './engine/options.js'
+import type { BuildOptions, BuildResult, CacheSummary } from './engine/options.js'
 import { exportTo } from './engine/outputs.js'
 import { parseAnew, parseRemembered } from './engine/parse-memo.js'
+import type { FinishedBuild, RemoteCache } from './engine/remote-cache.js'
 import { createPorts } from './engine/runners.js'
 import { type AssembledImage, assembleImage } from './exporter/assemble.js'
 import { analyze } from './frontend/analyze.js'
@@ -28,6 +29,7 @@ import { lower } from './frontend/lower.js'
 import { resolve } from './frontend/resolve.js'
 import type { BuildPlan } from './graph/op.js'
 import { randomName } from './io/fs.js'
+import type { CacheRecords } from './solver/ports.js'
 import type { Solution } from './solver/solution.js'
 import { solve } from './solver/solve.js'
 
@@ -46,15 +48,35 @@ export function build(options: BuildOptions): Promise<BuildResult> {
     const files = readBuildFiles(options)
     const layers = createLayers(engine)
     const { plan, warnings } = await makePlan(files, options, engine, layers)
+    const caches = options.cacheFrom?.length || options.cacheTo?.length ? await openCaches(options, engine, layers) : undefined
+    await using _closed = caches ?? noCache
     for (let tries = 1; ; tries++) {
-      const { solution, image } = await makeImage(plan, files, options, engine, layers)
-      const manifest = await exportAll(image, names, options, engine, layers)
-      // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
-      if (engine.store.layers.arePresent(image.config.rootfs.diff_ids)) return report(image, manifest, names, solution, warnings)
+      let built: Built
+      try {
+        built = await makeImage(plan, files, options, engine, layers, caches)
+        const manifest = await exportAll(built, names, options, engine, layers, caches)
+        // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
+        if (engine.store.layers.arePresent(built.image.config.rootfs.diff_ids)) {
+          const summaries = caches === undefined ? [] : await caches.finish(built)
+          return report(built, manifest, names, warnings, summaries)
+        }
+      } catch (error) {
+        const { forgetLostLayers } = await import('./engine/lost-layers.js')
+        if (!forgetLostLayers(error, plan, engine, layers, caches)) throw error
+        continue
+      }
       if (tries === prunedTries)
         throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
     }
   })
+}
+
+/** What stands for the caches of a build that has none. */
+const noCache: AsyncDisposable = { [Symbol.asyncDispose]: async () => undefined }
+
+async function openCaches(options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<RemoteCache> {
+  const { openRemoteCache } = await import('./engine/remote-cache.js')
+  return openRemoteCache(options, engine, layers)
 }
 
 interface Planned {
@@ -105,6 +127,11 @@ function throwErrors(diagnostics: readonly Diagnostic[]): void {
   if (first !== undefined) throw new DockerfileError([first, ...more])
 }
 
+/** A solved plan and its image. */
+interface Built extends FinishedBuild {
+  readonly image: AssembledImage
+}
+
 /** Plan → solution → image. */
 async function makeImage(
   plan: BuildPlan,
@@ -112,52 +139,62 @@ async function makeImage(
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
-): Promise<{ readonly solution: Solution; readonly image: AssembledImage }> {
+  caches: RemoteCache | undefined,
+): Promise<Built> {
   const { settings, ctx } = engine
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
-  const solution = await solve(plan, { jobs, now: settings.now }, createPorts(engine, layers, files.directories, options), ctx)
-  const times = { madeAt: firstMadeAt(plan, solution, engine), epoch: options.sourceDateEpoch }
-  return { solution, image: assembleImage(plan.image, solution.rootfs, times) }
+  const ports = createPorts(engine, layers, files.directories, options, caches)
+  const solution = await solve(plan, { jobs, now: settings.now }, ports, ctx)
+  const imageKey = imageKeyOf(plan, solution)
+  const records = caches === undefined ? engine.store.records : ports.records
+  const times = { madeAt: firstMadeAt(imageKey, solution, records, settings.now), epoch: options.sourceDateEpoch }
+  return { plan, solution, imageKey, image: assembleImage(plan.image, solution.rootfs, times) }
+}
+
+function imageKeyOf(plan: BuildPlan, { rootfs }: Solution): Digest {
+  const identity = { version: 1, by: 'image', layers: rootfs.diffIds, config: plan.image.config, history: plan.image.history }
+  return digestOf(canonicalJson(identity as unknown as CanonicalValue))
 }
 
 /**
- * When this image was first made here. Instructions that only change the config have no layer to take a time from; without
+ * When this image was first made. Instructions that only change the config have no layer to take a time from; without
  * this a rebuild of the same would have another image id each time.
  */
-function firstMadeAt(plan: BuildPlan, { rootfs }: Solution, { store, settings }: Engine): number {
-  const identity = { version: 1, by: 'image', layers: rootfs.diffIds, config: plan.image.config, history: plan.image.history }
-  const key = digestOf(canonicalJson(identity as unknown as CanonicalValue))
-  const known = store.records.find(key)
+function firstMadeAt(key: Digest, { rootfs }: Solution, records: CacheRecords, now: () => number): number {
+  const known = records.find(key)
   if (known !== undefined) return known.createdAt
-  const createdAt = settings.now()
+  const createdAt = now()
   const { diffIds: layers, times: layerTimes } = rootfs
-  store.records.save({ key, by: 'definition', layers, layerTimes, createdAt, size: 0, components: {}, name: 'image' })
+  records.save({ key, by: 'definition', layers, layerTimes, createdAt, size: 0, components: {}, name: 'image' })
   return createdAt
 }
 
 async function exportAll(
-  image: AssembledImage,
+  built: Built,
   names: readonly Reference[],
   options: BuildOptions,
   engine: Engine,
   layers: EngineLayers,
+  caches: RemoteCache | undefined,
 ): Promise<Descriptor | undefined> {
+  const annotate = caches && ((blobs: readonly Descriptor[]) => caches.annotate(built, blobs))
+  const work = { engine, layers, image: built.image, names, epoch: options.sourceDateEpoch, annotate }
   let manifest: Descriptor | undefined
   for (const output of options.outputs ?? [{ type: 'image' as const }]) {
     engine.ctx.signal.throwIfAborted()
-    const made = await exportTo(output, options.push ?? false, { engine, layers, image, names, epoch: options.sourceDateEpoch })
+    const made = await exportTo(output, options.push ?? false, work)
     manifest = made ?? manifest
   }
   return manifest
 }
 
 function report(
-  image: AssembledImage,
+  { image, solution }: Built,
   manifest: Descriptor | undefined,
   names: readonly Reference[],
-  solution: Solution,
   warnings: readonly Diagnostic[],
+  caches: readonly CacheSummary[],
 ): BuildResult {
   return {
     imageId: image.id,
@@ -165,6 +202,7 @@ function report(
     names: names.map(formatReference),
     steps: solution.vertices.map(({ name, by, key }) => ({ name, cached: by !== 'ran', key: key.digest })),
     warnings,
+    caches,
     metadata: {
       'buildx.build.ref': `mille/mille/${randomName(25)}`,
       'containerimage.config.digest': image.id,

@@ -6,6 +6,7 @@ import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 import type { FlagTable, FlagValues } from './args.js'
+import { readCacheFrom, readCacheTo } from './cache-flags.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
 import { progressModes } from './listener.js'
 import { readOutput } from './outputs.js'
@@ -18,10 +19,20 @@ export const buildFlags = {
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, or docker-image://NAME' },
+  'cache-from': {
+    type: 'list',
+    value: 'where',
+    help: 'Look for finished steps in a cache too: a reference, or type=registry|local,…',
+  },
   'cache-mount': {
     type: 'list',
     value: 'id=…,src=path',
     help: 'A directory that stands in for the RUN --mount=type=cache with this id',
+  },
+  'cache-to': {
+    type: 'list',
+    value: 'where',
+    help: 'Write finished steps into a cache: a reference, or type=registry|local|inline,…',
   },
   call: {
     type: 'string',
@@ -85,7 +96,7 @@ export const buildFlags = {
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['annotation', 'attest', 'builder', 'cache-from', 'cache-to', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
+  ...['annotation', 'attest', 'builder', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
   ...[
     'cpu-shares|c',
     'cpuset-cpus',
@@ -119,6 +130,8 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     addHosts: values['add-host'].map(readHost),
     secrets: Object.fromEntries(values.secret.map((text) => readSecret(text, shell))),
     ssh: Object.fromEntries(values.ssh.map((text) => readSsh(text, shell))),
+    cacheFrom: values['cache-from'].map((text) => readCacheFrom(text, shell)),
+    cacheTo: values['cache-to'].map((text) => readCacheTo(text, shell)),
     cacheMounts: Object.fromEntries(values['cache-mount'].map((text) => readCacheMount(text, shell))),
     proxyEnv: proxyEnv(shell.env),
     allow: readAllow(values.allow),

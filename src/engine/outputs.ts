@@ -23,7 +23,12 @@ export interface OutputWork {
   /** The names from `--tag`. */
   readonly names: readonly Reference[]
   readonly epoch: number | undefined
+  /** More annotations of the manifest: an inline cache. */
+  readonly annotate?: Annotate | undefined
 }
+
+/** Annotations that depend on the blobs of an image's layers. */
+export type Annotate = (blobs: readonly Descriptor[]) => Readonly<Record<string, string>>
 
 /** Exports to one output. Returns the manifest where one was made. */
 export async function exportTo(output: BuildOutput, push: boolean, work: OutputWork): Promise<Descriptor | undefined> {
@@ -83,7 +88,15 @@ async function exportImage(
   const { pushToRegistry } = await import('./push.js')
   const format: ManifestFormat = output.ociMediaTypes === false ? 'docker' : 'oci'
   const described = await pushToRegistry(
-    { image: work.image, names, choice: choiceOf(output), format, annotations: output.annotations ?? {}, progressId: id },
+    {
+      image: work.image,
+      names,
+      choice: choiceOf(output),
+      format,
+      annotations: output.annotations ?? {},
+      annotate: work.annotate,
+      progressId: id,
+    },
     work.engine,
     work.layers,
   )
@@ -113,7 +126,7 @@ export function choiceOf({ compression, forceCompression }: CompressionOptions):
 
 /** The ports for making blobs of layers. */
 export function blobPorts({ store, pool, settings }: Engine, layers: EngineLayers): BlobPorts {
-  return { store, pool, unpack: layers.unpack, now: settings.now }
+  return { store, pool, unpack: layers.unpack, making: layers.making, now: settings.now }
 }
 
 /** All layers of an image as blobs whose bytes are here, and the manifest of them. */
@@ -123,15 +136,13 @@ export async function describeWithBlobs(
     readonly choice: BlobChoice
     readonly format: ManifestFormat
     readonly annotations: Readonly<Record<string, string>>
+    readonly annotate?: Annotate | undefined
   },
   progressId: string,
   engine: Engine,
   layers: EngineLayers,
 ): Promise<DescribedImage> {
-  const [{ provideBlob }, { describeImage }] = await Promise.all([
-    import('../exporter/blobs.js'),
-    import('../exporter/manifest.js'),
-  ])
+  const { provideBlob } = await import('../exporter/blobs.js')
   const { ctx, store } = engine
   const ports = blobPorts(engine, layers)
   const provide = async (diffId: DiffID): Promise<Descriptor> => {
@@ -143,7 +154,19 @@ export async function describeWithBlobs(
   const diffIds = image.config.rootfs.diff_ids
   const distinct = new Map(await allOf([...new Set(diffIds)].map(async (diffId) => [diffId, await provide(diffId)] as const)))
   const blobs = diffIds.flatMap((diffId) => distinct.get(diffId) ?? [])
-  return describeImage(image, blobs, options.format, options.annotations)
+  return describeAnnotated(image, blobs, options.format, options.annotations, options.annotate)
+}
+
+/** The manifest of an image with what `annotate` adds for its blobs. */
+export async function describeAnnotated(
+  image: AssembledImage,
+  blobs: readonly Descriptor[],
+  format: ManifestFormat,
+  annotations: Readonly<Record<string, string>>,
+  annotate: Annotate | undefined,
+): Promise<DescribedImage> {
+  const { describeImage } = await import('../exporter/manifest.js')
+  return describeImage(image, blobs, format, { ...annotations, ...annotate?.(blobs) })
 }
 
 /** As `Promise.all`, but nothing runs on when it rejects. */
@@ -158,9 +181,9 @@ async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
 async function exportArchive(
   output: Extract<BuildOutput, { type: 'oci' | 'docker' }>,
   id: string,
-  { engine, layers, image, names }: OutputWork,
+  { engine, layers, image, names, annotate }: OutputWork,
 ): Promise<Descriptor> {
-  const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {} }
+  const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {}, annotate }
   const described = await describeWithBlobs(image, options, id, engine, layers)
   const all = [...names, ...(output.names ?? []).map(requireReference)].map(archiveName)
   const form = output.type === 'docker' ? 'docker' : 'oci'

@@ -9,7 +9,7 @@ import { pushImage } from '../registry/push.js'
 import type { LayerRecord } from '../store/types.js'
 import type { Engine } from './engine.js'
 import { type EngineLayers, sourcesOf } from './layers.js'
-import { blobPorts } from './outputs.js'
+import { type Annotate, blobPorts, describeAnnotated } from './outputs.js'
 
 /** An image and where it goes. */
 export interface PushWork {
@@ -20,6 +20,8 @@ export interface PushWork {
   readonly choice: BlobChoice
   readonly format: ManifestFormat
   readonly annotations: Readonly<Record<string, string>>
+  /** More annotations, for the blobs of the layers in their order. */
+  readonly annotate?: Annotate | undefined
   readonly progressId: string
 }
 
@@ -37,7 +39,7 @@ export async function pushToRegistry(work: PushWork, engine: Engine, layers: Eng
   // Each is awaited below; until then a rejection must not end the process.
   for (const blob of made) blob.catch(() => undefined)
   const describe = async (): Promise<DescribedImage> =>
-    original ?? describeImage(image, await Promise.all(made), format, annotations)
+    original ?? describeAnnotated(image, await Promise.all(made), format, annotations, work.annotate)
   for (const { target, moreTags } of byRepository(work.names)) {
     const blobs = [...made, original?.manifest.config ?? configOf(image, format)]
     const manifest = async (): Promise<{ mediaType: string; bytes: Buffer }> => {
@@ -94,6 +96,9 @@ function rememberSources(image: AssembledImage, { registry, repository }: Refere
   const source = `${registry}/${repository}`
   for (const diffId of new Set(image.config.rootfs.diff_ids)) {
     const record = store.layers.find(diffId)
-    if (record !== undefined && !record.sources.includes(source)) store.layers.save({ ...record, sources: [source] })
+    if (record === undefined) continue
+    // A layer that was never unpacked here is only said to be these blobs; now this repository says so too.
+    const claims = (record.claims ?? []).map(({ blob }) => ({ blob, source }))
+    if (!record.sources.includes(source)) store.layers.save({ ...record, sources: [source], claims })
   }
 }

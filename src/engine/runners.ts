@@ -17,6 +17,7 @@ import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions, SecretSource } from './options.js'
+import type { RemoteCache } from './remote-cache.js'
 
 /** The world of one build. */
 export function createPorts(
@@ -24,8 +25,11 @@ export function createPorts(
   layers: EngineLayers,
   directories: Readonly<Record<string, string>>,
   options: BuildOptions,
+  cache: Pick<RemoteCache, 'wrap'> | undefined,
 ): SolverPorts {
-  return { records: createRecords(engine.store), layers, runners: createRunners(engine, layers, directories, options) }
+  const own = createRecords(engine.store)
+  const records = cache === undefined ? own : cache.wrap(own)
+  return { records, layers, runners: createRunners(engine, layers, directories, options) }
 }
 
 /** Records whose layers are all there. */

@@ -119,9 +119,14 @@ function runOp(vertex: Vertex, inputs: readonly StepOutcome[], solving: Solving)
 
 /** A hit by content is saved by definition too: next time no input is looked at. */
 function useRecord(item: KeyedVertex, record: CacheRecord, solving: Solving): StepOutcome {
-  solving.ports.records.save({ ...record, key: item.key.digest, by: 'definition', components: item.key.components })
+  solving.ports.records.save({ ...record, ...byDefinition(item, record.key) })
   solving.report.done(item.vertex, 'content')
   return outcomeOf({ diffIds: record.layers, times: record.layerTimes })
+}
+
+/** What a record by definition has that one by content has not. */
+function byDefinition({ key }: KeyedVertex, contentKey: Digest): Pick<CacheRecord, 'key' | 'by' | 'components' | 'contentKey'> {
+  return { key: key.digest, by: 'definition', components: key.components, contentKey }
 }
 
 function outcomeOf(layers: SolvedLayers): StepOutcome {
@@ -200,7 +205,7 @@ function saveResult(
     ...(made.contentId === undefined ? {} : { contentId: made.contentId }),
   }
   solving.ports.records.save({ ...record, key: content.digest, by: 'content', components: content.components })
-  solving.ports.records.save({ ...record, key: item.key.digest, by: 'definition', components: item.key.components })
+  solving.ports.records.save({ ...record, ...byDefinition(item, content.digest) })
   solving.report.done(item.vertex, 'ran')
   return outcomeOf({ diffIds: record.layers, times: record.layerTimes })
 }

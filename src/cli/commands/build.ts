@@ -79,6 +79,7 @@ function report(result: BuildResult, values: Values, shell: Shell): void {
     return
   }
   if (values.progress === 'quiet' || values.progress === 'none' || values.progress === 'rawjson') return
+  if (result.caches.length > 0) shell.note(`\n${result.caches.map(({ text }) => text).join('\n')}`)
   shell.note(`\n${[result.imageId, ...result.names].join('\n  ')}`)
 }
 
