@@ -30,28 +30,45 @@ const namedExports = {
   },
 }
 
-const bundled = await build({
-  entryPoints: {
-    main: join(root, 'src/cli/main.ts'),
-    worker: join(root, 'src/worker.ts'),
-    // What tinypool starts its threads with; it looks for this name beside its own code.
-    'entry/worker': join(root, 'node_modules/tinypool/dist/entry/worker.js'),
-  },
+const shared = {
   outdir: out,
   bundle: true,
-  splitting: true,
-  format: 'esm',
   platform: 'node',
   target,
   // Loads a native library from its own folder at run time, so it stays in node_modules.
   external: ['koffi'],
   plugins: [namedExports],
   write: false,
-  metafile: true,
   define: { milleVersion: JSON.stringify(version) },
-  chunkNames: 'part-[hash]',
   logLevel: 'warning',
   legalComments: 'none',
+}
+const fileUrlBanner = 'const __fileUrl=require("node:url").pathToFileURL(__filename).href;'
+
+const bundled = await build({
+  entryPoints: {
+    main: join(root, 'src/cli/main.ts'),
+  },
+  ...shared,
+  splitting: true,
+  format: 'esm',
+  metafile: true,
+  chunkNames: 'part-[hash]',
+})
+
+// A thread starts with one file: what it does is known from the start.
+const threads = await build({
+  entryPoints: {
+    worker: join(root, 'src/worker.ts'),
+    // What tinypool starts its threads with; it looks for this name beside its own code.
+    'entry/worker': join(root, 'node_modules/tinypool/dist/entry/worker.js'),
+  },
+  ...shared,
+  format: 'cjs',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  define: { ...shared.define, 'import.meta.url': '__fileUrl' },
+  banner: { js: fileUrlBanner },
 })
 
 /** What is loaded one by one as the build of an image goes on, whether or not anything is cached. */
@@ -63,6 +80,15 @@ const warmEntries = [
   'src/build.ts',
   'src/container/run.ts',
   'src/container/names.ts',
+  'src/ops/copy-run.ts',
+  'src/ops/exec-run.ts',
+  'src/ops/commit.ts',
+  'src/cli/commands/push.ts',
+  'src/cli/commands/pull.ts',
+  'src/engine/transfer.ts',
+  'src/engine/push.ts',
+  'src/registry/resolve.ts',
+  'src/registry/credentials.ts',
   'src/store/store.ts',
   'src/engine/images.ts',
   'src/engine/layers.ts',
@@ -83,7 +109,7 @@ for (const file of bundled.outputFiles.toSorted((a, b) => (a.path < b.path ? -1 
     minifySyntax: true,
     minifyWhitespace: true,
     define: { 'import.meta.url': '__fileUrl' },
-    banner: usesUrl ? 'const __fileUrl=require("node:url").pathToFileURL(__filename).href;' : '',
+    banner: usesUrl ? fileUrlBanner : '',
   })
   mkdirSync(dirname(file.path), { recursive: true })
   const name = basename(file.path)
@@ -92,6 +118,10 @@ for (const file of bundled.outputFiles.toSorted((a, b) => (a.path < b.path ? -1 
     warmTexts.push(`${JSON.stringify(name)}(module,exports,require,__filename){${text}}`)
     writeFileSync(file.path, `module.exports=require("./warm.js").requirePart("./${name}")\n`)
   } else writeFileSync(file.path, name === 'main.js' ? requireWarmParts(text) : text)
+}
+for (const file of threads.outputFiles) {
+  mkdirSync(dirname(file.path), { recursive: true })
+  writeFileSync(file.path, file.text)
 }
 writeFileSync(join(out, 'warm.txt'), `({${warmTexts.join(',\n')}})\n`)
 const loader = readFileSync(join(root, '.ci/warm.cjs'), 'utf8')

@@ -143,7 +143,9 @@ function questions(prefix: string): ReadonlyMap<string, () => readonly Question[
       'push',
       () => {
         makeLayers(inputs('push'))
-        const named = (tool: { name: string }, round: number): string => `${prefix}/push/${tool.name}-${round}-${process.pid}`
+        // A repository name takes no blanks or brackets: "docker (classic builder)" gives its first word.
+        const named = (tool: { name: string }, round: number): string =>
+          `${prefix}/push/${tool.name.split(' ')[0]}-${round}-${process.pid}`
         return [
           {
             title: 'push, cold',

@@ -5,14 +5,17 @@
  * So when a command ends with that, its file is looked at: an interpreter that is missing or a file that is no program
  * cannot have run.
  */
-import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
 import { fsPath } from '../src/core/path-bytes.js'
+import { findEmulator } from './emulators.js'
 import { resolveInside } from './stubs.js'
 
 /** What is wrong with a program. `detail` is a sentence part. */
 export interface ExecProblem {
   readonly kind: 'not-found' | 'not-executable'
   readonly detail: string
+  /** What to do about it. */
+  readonly hint?: string
 }
 
 /** Looks at the command `name` in the root filesystem mounted at `root`. Undefined: nothing speaks against that it ran. */
@@ -97,8 +100,7 @@ function elfProblem(root: string, name: string, head: Buffer): ExecProblem | und
   const machine = isLittle ? head.readUInt16LE(18) : head.readUInt16BE(18)
   const known = machines[process.arch]
   if (known !== undefined && !known.includes(machine)) {
-    if (hasEmulators()) return undefined
-    return { kind: 'not-executable', detail: `"${name}" is a program for ${machineNames[machine] ?? 'another processor'}` }
+    return foreignProblem(root, name, machineNames[machine], head)
   }
   if (!isLittle) return undefined
   const interpreter = elfInterpreter(head, is64)
@@ -120,8 +122,22 @@ function elfInterpreter(head: Buffer, is64: boolean): string | undefined {
   return undefined
 }
 
-/** With an emulator registered, a program for another processor may well have run. */
-function hasEmulators(): boolean {
-  const directory = '/proc/sys/fs/binfmt_misc'
-  return existsSync(directory) && readdirSync(directory).some((entry) => entry !== 'register' && entry !== 'status')
+/** A program for another processor, which runs only if the kernel knows an emulator and the emulator can be reached. */
+function foreignProblem(root: string, name: string, processor: string | undefined, head: Buffer): ExecProblem | undefined {
+  const emulator = findEmulator(head)
+  const detail = `"${name}" is a program for ${processor ?? 'another processor'}`
+  if (emulator === undefined) {
+    const install = `"apt-get install qemu-user-static binfmt-support" or "docker run --privileged --rm tonistiigi/binfmt --install ${processor ?? 'all'}"`
+    return {
+      kind: 'not-executable',
+      detail: `${detail}, and this machine has no emulator for it`,
+      hint: `install one with ${install}, or run the step in a stage of FROM --platform=$BUILDPLATFORM`,
+    }
+  }
+  if (emulator.isFixed || isFile(root + resolveInside(root, emulator.interpreter).path)) return undefined
+  return {
+    kind: 'not-executable',
+    detail: `${detail}, and its emulator ${emulator.interpreter} is not in the container`,
+    hint: 'register the emulator with the flag F (fix binary), as qemu-user-static of Debian does',
+  }
 }

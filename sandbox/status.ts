@@ -52,6 +52,7 @@ function execError(problem: ExecProblem): SandboxError {
   const isMissing = problem.kind === 'not-found'
   return new SandboxError(isMissing ? 'SANDBOX_COMMAND_NOT_FOUND' : 'SANDBOX_COMMAND_NOT_EXECUTABLE', problem.detail, {
     exitCode: isMissing ? 127 : 126,
+    hint: problem.hint,
   })
 }
 
@@ -101,6 +102,8 @@ function setupError(run: RuntimeEnd, failure: string): SandboxError {
   }
   if (notExecutable.test(failure)) {
     const isFormat = /format error/i.test(failure)
+    const problem = isFormat ? run.execProblem() : undefined
+    if (problem !== undefined) return execError(problem)
     const message = isFormat
       ? `the command ${command} is not a program for this machine's processor, or a script without a #! line`
       : `the command ${command} is not executable`

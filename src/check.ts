@@ -11,7 +11,7 @@ import type { Platform } from './core/platform.js'
 import { platformOf } from './core/platform.js'
 import type { SourceFile } from './core/span.js'
 import { configIn } from './engine/checks.js'
-import { ignorePatterns, readBuildFiles } from './engine/dockerfile.js'
+import { type BuildFiles, ignorePatterns, readLocalFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { planOptions } from './engine/frontend-options.js'
 import { findImage } from './engine/images.js'
@@ -25,6 +25,7 @@ import { frontendOptions } from './frontend/options.js'
 import { listTargets, type Outline, outlineTarget, type TargetList } from './frontend/outline.js'
 import { imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
 import type { Analysis } from './frontend/stages.js'
+import { Scope } from './io/scope.js'
 
 /** What a check found. */
 export interface CheckResult {
@@ -65,9 +66,18 @@ export function check(options: BuildOptions): Promise<CheckResult> {
 
 async function understand(options: BuildOptions): Promise<{ readonly parsed: Parsed; readonly analysis: Analysis }> {
   const { parse } = await import('../grammar/parse.js')
-  const files = readBuildFiles(options)
+  const files = readLocalFiles(options) ?? (await fetchFiles(options))
   const parsed = parse(files.source)
   return { parsed, analysis: analyze(parsed.ast, planOptions(files, options, engineDefaults(options))) }
+}
+
+/** Only the text is needed: what was fetched for it is gone when this returns. */
+function fetchFiles(options: BuildOptions): Promise<BuildFiles> {
+  return withEngine(options, async (engine) => {
+    const { fetchBuildFiles } = await import('./engine/fetched-files.js')
+    await using scope = new Scope()
+    return await fetchBuildFiles(options, engine, scope)
+  })
 }
 
 function errorsIn(diagnostics: readonly Diagnostic[]): Diagnostic[] {

@@ -4,6 +4,7 @@ import * as exporterRootfs from './exporter/rootfs.js'
 import { asTask } from './io/task.js'
 import * as layerTasks from './layer/tasks.js'
 import * as archive from './ops/archive.js'
+import * as copyDigest from './ops/copy-digest.js'
 import * as copyWrite from './ops/copy-write.js'
 
 export const hashEntries = asTask(contextHash.hashEntries)
@@ -11,5 +12,6 @@ export const exportDirectoryTask = asTask(exporterRootfs.exportDirectoryTask)
 export const applyLayerTask = asTask(layerTasks.applyLayerTask)
 export const compressLayerTask = asTask(layerTasks.compressLayerTask)
 export const digestLayerTask = asTask(layerTasks.digestLayerTask)
+export const digestPlannedTask = asTask(copyDigest.digestPlannedTask)
 export const stageArchive = asTask(archive.stageArchive)
 export const writeFiles = asTask(copyWrite.writeFiles)

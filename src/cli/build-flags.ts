@@ -1,6 +1,6 @@
 /** The flags of `mille build`, docker's and buildx's, and how they become the options of the library. */
 import { existsSync, statSync } from 'node:fs'
-import { isAbsolute, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
 import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
@@ -61,7 +61,7 @@ export const buildFlags = {
   platform: {
     type: 'list',
     value: 'os/arch',
-    help: 'What the image is for',
+    help: 'What the image is for; with several, an image for each under one name',
     env: 'DOCKER_DEFAULT_PLATFORM',
     defaultText: "this machine's",
   },
@@ -116,14 +116,13 @@ type Values = FlagValues<typeof buildFlags>
 /** The options that the flags alone decide: all but context, Dockerfile and the engine's. */
 export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions, 'context' | 'dockerfile' | 'buildContexts'> {
   refuse(values)
-  const buildArgs = readAssignments(values['build-arg'], shell.env, '--build-arg')
-  const platform = readPlatform(values.platform)
+  const buildArgs = { ...epochIn(shell.env), ...readAssignments(values['build-arg'], shell.env, '--build-arg') }
   return {
     tags: values.tag,
     buildArgs,
     labels: readLabels(values.label),
     target: values.target,
-    platform,
+    platforms: readPlatforms(values.platform),
     noCache: values['no-cache'] || (values['no-cache-filter'].length > 0 ? words(values['no-cache-filter']) : false),
     pull: values.pull ? 'always' : 'missing',
     network: readBuildNetwork(values.network),
@@ -137,10 +136,14 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
     jobs: readJobs(values.jobs),
-    sourceDateEpoch: readEpoch(buildArgs.SOURCE_DATE_EPOCH ?? shell.env.SOURCE_DATE_EPOCH),
     outputs: readOutputs(values, shell),
     push: values.push,
   }
+}
+
+/** SOURCE_DATE_EPOCH of the environment is a build argument, as buildx has it. */
+function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, string> {
+  return epoch ? { SOURCE_DATE_EPOCH: epoch } : {}
 }
 
 function refuse(values: Values): void {
@@ -170,22 +173,17 @@ function readLabels(texts: readonly string[]): Record<string, string> {
   )
 }
 
-function readPlatform(texts: readonly string[]): Platform | undefined {
-  const names = words(texts)
-  const [first] = names
-  if (first === undefined) return undefined
-  if (names.length > 1) {
-    throw new UsageError(
-      'USAGE_BAD_FLAG',
-      `--platform ${names.join(',')}: images for several platforms at once are not supported yet`,
-    )
-  }
+/** One or several; undefined: none was given. */
+function readPlatforms(texts: readonly string[]): Platform[] | undefined {
   const host = platformOf(process.platform, process.arch)
-  const platform = first === 'local' ? host : parsePlatform(first, host)
-  if (platform !== undefined) return platform
-  throw new UsageError('USAGE_BAD_FLAG', `--platform "${first}" is no platform`, {
-    hint: 'for example linux/amd64 or linux/arm64',
+  const platforms = words(texts).map((text) => {
+    const platform = text === 'local' ? host : parsePlatform(text, host)
+    if (platform !== undefined) return platform
+    throw new UsageError('USAGE_BAD_FLAG', `--platform "${text}" is no platform`, {
+      hint: 'for example linux/amd64 or linux/arm64',
+    })
   })
+  return platforms.length === 0 ? undefined : platforms
 }
 
 function readBuildNetwork(text: string): 'default' | 'host' | 'none' {
@@ -203,12 +201,6 @@ function readAllow(texts: readonly string[]): ('network.host' | 'security.insecu
 function readJobs(jobs: number | undefined): number | undefined {
   if (jobs === undefined || jobs >= 1) return jobs
   throw new UsageError('USAGE_BAD_FLAG', `--jobs is ${jobs}, expected at least 1`)
-}
-
-function readEpoch(text: string | undefined): number | undefined {
-  if (text === undefined || text === '') return undefined
-  if (/^\d{1,12}$/.test(text)) return Number(text)
-  throw new UsageError('USAGE_BAD_FLAG', `SOURCE_DATE_EPOCH is "${text}", expected seconds since 1970`)
 }
 
 const secretKeys = { id: [], src: ['source'], env: [], type: [], 'cache-key': [] } as const
@@ -292,29 +284,13 @@ function readOutputs(values: Values, shell: Shell): BuildOutput[] | undefined {
   return values.load && !hasImage ? [...outputs, { type: 'image' }] : outputs
 }
 
-/** Reads `--build-context`: paths become absolute, image names stay. */
-export function readBuildContexts(texts: readonly string[], cwd: string): Record<string, string> {
+/** Reads `--build-context`: what a value stands for is the engine's affair. */
+export function readBuildContexts(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     texts.map((text) => {
       const at = text.indexOf('=')
-      if (at < 1) throw new UsageError('USAGE_BAD_FLAG', `--build-context "${text}" has not the form name=path`)
-      const value = text.slice(at + 1)
-      const isUrl = /^[a-z][a-z0-9+.-]*:\/\//.test(value)
-      if (isUrl && !value.startsWith('docker-image://')) {
-        throw new UsageError('USAGE_BAD_FLAG', `--build-context ${text}: contexts from the network are not supported yet`)
-      }
-      return [text.slice(0, at), isUrl || isAbsolute(value) ? value : resolve(cwd, value)]
+      if (at >= 1 && at < text.length - 1) return [text.slice(0, at), text.slice(at + 1)]
+      throw new UsageError('USAGE_BAD_FLAG', `--build-context "${text}" has not the form name=path`)
     }),
   )
-}
-
-/** The directory of a context argument, as the user wrote it: messages show it so. @throws UsageError for contexts that are not supported */
-export function readContextPath(text: string, cwd: string): string {
-  const isRemote = /^(https?|git|ssh):\/\/|^git@|\.git(#.*)?$/.test(text) && !existsSync(resolve(cwd, text))
-  if (isRemote || (/^github\.com\//.test(text) && !existsSync(resolve(cwd, text)))) {
-    throw new UsageError('USAGE_BAD_ARGUMENT', `the context ${text}: contexts from the network are not supported yet`, {
-      hint: 'clone or download it first',
-    })
-  }
-  return text
 }

@@ -1,7 +1,7 @@
 /** Reads `--output`: where a build's result goes. */
 import { isAbsolute, resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
-import type { BuildOutput, CompressionOptions } from '../engine/options.js'
+import type { BuildOutput, CompressionOptions, SplitOptions, TimestampOptions } from '../engine/options.js'
 import { isTrueField, readFields } from './csv.js'
 
 const keys = {
@@ -11,9 +11,16 @@ const keys = {
   name: [],
   push: [],
   compression: [],
+  'compression-level': [],
   'force-compression': [],
   'oci-mediatypes': [],
+  'platform-split': [],
+  'rewrite-timestamp': [],
+  'source-date-epoch': [],
 } as const
+
+const timeKeys = ['source-date-epoch', 'rewrite-timestamp'] as const
+const compressionKeys = ['compression', 'compression-level', 'force-compression'] as const
 
 /** Where relative paths start, and what `-` is. */
 export interface OutputSurroundings {
@@ -31,23 +38,24 @@ export function readOutput(text: string, around: OutputSurroundings): BuildOutpu
   const names = (fields.get('name') ?? '').split(',').filter((name) => name !== '')
   switch (type) {
     case 'local':
-      allow(text, fields, ['dest'])
-      return { type, dest: pathOf(text, fields, around) }
+      allow(text, fields, ['dest', 'platform-split', ...timeKeys])
+      return { type, dest: pathOf(text, fields, around), ...splitOf(text, fields), ...timesOf(text, fields) }
     case 'tar':
-      allow(text, fields, ['dest'])
-      return { type, dest: placeOf(text, fields, around) }
+      allow(text, fields, ['dest', 'platform-split', ...timeKeys])
+      return { type, dest: placeOf(text, fields, around), ...splitOf(text, fields), ...timesOf(text, fields) }
     case 'oci':
     case 'docker':
-      if (type === 'docker' && !fields.has('dest')) return { type: 'image', names, ...compressionOf(text, fields) }
-      allow(text, fields, ['dest', 'tar', 'name', 'compression', 'force-compression', 'oci-mediatypes'])
+      if (type === 'docker' && !fields.has('dest'))
+        return { type: 'image', names, ...compressionOf(text, fields), ...timesOf(text, fields) }
+      allow(text, fields, ['dest', 'tar', 'name', 'oci-mediatypes', ...compressionKeys, ...timeKeys])
       return archive(type, text, fields, names, around)
     case 'image':
     case 'registry': {
-      allow(text, fields, ['name', 'push', 'compression', 'force-compression', 'oci-mediatypes'])
+      allow(text, fields, ['name', 'push', 'oci-mediatypes', ...compressionKeys, ...timeKeys])
       const push = type === 'registry' || isTrueField(fields.get('push'), text)
       const media = fields.get('oci-mediatypes')
       const ociMediaTypes = media === undefined ? {} : { ociMediaTypes: isTrueField(media, text) }
-      return { type: 'image', names, push, ...ociMediaTypes, ...compressionOf(text, fields) }
+      return { type: 'image', names, push, ...ociMediaTypes, ...compressionOf(text, fields), ...timesOf(text, fields) }
     }
     default:
       throw new UsageError(
@@ -69,7 +77,7 @@ function archive(
 ): BuildOutput {
   const tar = !fields.has('tar') || isTrueField(fields.get('tar'), text)
   const dest = tar ? placeOf(text, fields, around) : pathOf(text, fields, around)
-  return { type, dest, tar, names, ...compressionOf(text, fields) }
+  return { type, dest, tar, names, ...compressionOf(text, fields), ...timesOf(text, fields) }
 }
 
 function allow(text: string, fields: ReadonlyMap<string, string>, allowed: readonly string[]): void {
@@ -79,17 +87,51 @@ function allow(text: string, fields: ReadonlyMap<string, string>, allowed: reado
   }
 }
 
+const levels = { none: undefined, gzip: [0, 9], zstd: [1, 22] } as const
+
 function compressionOf(text: string, fields: ReadonlyMap<string, string>): CompressionOptions {
   const written = fields.get('compression')
-  const forced = isTrueField(fields.get('force-compression'), text)
-  if (written === undefined) return forced ? { forceCompression: true } : {}
   const compression = written === 'uncompressed' ? 'none' : written
-  if (compression !== 'none' && compression !== 'gzip') {
-    throw new UsageError('USAGE_BAD_FLAG', `--output ${text}: the compression "${written}" is not supported yet`, {
-      hint: 'gzip and uncompressed are',
+  if (compression !== undefined && compression !== 'none' && compression !== 'gzip' && compression !== 'zstd') {
+    throw new UsageError('USAGE_BAD_FLAG', `--output ${text}: the compression "${written}" is not supported`, {
+      hint: 'gzip, zstd and uncompressed are',
     })
   }
-  return { compression, forceCompression: forced }
+  const level = levelOf(compression ?? 'gzip', text, fields.get('compression-level'))
+  return {
+    ...(compression === undefined ? {} : { compression }),
+    ...(level === undefined ? {} : { compressionLevel: level }),
+    ...(fields.has('force-compression') ? { forceCompression: isTrueField(fields.get('force-compression'), text) } : {}),
+  }
+}
+
+function levelOf(compression: keyof typeof levels, text: string, written: string | undefined): number | undefined {
+  if (written === undefined || written === '') return undefined
+  const range = levels[compression]
+  if (range === undefined) throw new UsageError('USAGE_BAD_FLAG', `--output ${text}: what is not compressed has no level`)
+  const level = /^\d{1,2}$/.test(written) ? Number(written) : -1
+  if (level >= range[0] && level <= range[1]) return level
+  throw new UsageError(
+    'USAGE_BAD_FLAG',
+    `--output ${text}: the level is "${written}", ${compression} has ${range[0]} to ${range[1]}`,
+  )
+}
+
+/** An empty epoch is that of the build. */
+function timesOf(text: string, fields: ReadonlyMap<string, string>): TimestampOptions {
+  const [epoch, rewrite] = timeKeys.map((key) => fields.get(key))
+  if (epoch && !/^\d{1,12}$/.test(epoch)) {
+    throw new UsageError('USAGE_BAD_FLAG', `--output ${text}: source-date-epoch is "${epoch}", expected seconds since 1970`)
+  }
+  return {
+    ...(epoch ? { sourceDateEpoch: Number(epoch) } : {}),
+    ...(rewrite === undefined ? {} : { rewriteTimestamp: isTrueField(rewrite, text) }),
+  }
+}
+
+function splitOf(text: string, fields: ReadonlyMap<string, string>): SplitOptions {
+  const written = fields.get('platform-split')
+  return written === undefined ? {} : { platformSplit: isTrueField(written, text) }
 }
 
 function placeOf(

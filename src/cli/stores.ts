@@ -2,10 +2,12 @@
 import { userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Digest } from '../core/digest.js'
-import { BuildError } from '../core/errors.js'
+import { BuildError, UsageError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
+import { formatPlatform, type Platform, parsePlatform, platformMatches, platformOf } from '../core/platform.js'
 import { familiarReference, formatReference, isReference, parseReference, type Reference } from '../core/reference.js'
 import { didYouMean } from '../core/suggest.js'
+import { imagesOfTag } from '../store/images.js'
 import type { Store, StoredImage, Tag } from '../store/types.js'
 import type { Shell } from './shell.js'
 
@@ -68,6 +70,45 @@ function lookUpByDigest(store: Store, reference: Reference, digest: Digest): Fou
   return undefined
 }
 
+/** All images that the words stand for, in the order of the index; without a name only the one. */
+export function imagesOf(store: Store, { image, tag }: FoundImage): StoredImage[] {
+  return tag === undefined ? [image] : imagesOfTag(tag).flatMap((id) => store.images.get(id) ?? [])
+}
+
+/**
+ * Finds the image for a platform (`--platform`), or the one that stands for all.
+ *
+ * @throws BuildError IMAGE_NOT_FOUND, IMAGE_NO_PLATFORM; UsageError for what is no platform
+ */
+export function findForPlatform(store: Store, text: string, platform: string | undefined): StoredImage {
+  const found = findImage(store, text)
+  if (platform === undefined) return found.image
+  const wanted = readPlatform(platform)
+  const all = imagesOf(store, found)
+  const image = all.find((each) => platformMatches(each.platform, wanted))
+  if (image !== undefined) return image
+  throw new BuildError('IMAGE_NO_PLATFORM', `the image ${text} is not here for ${platform}`, {
+    hint: `it is here for ${all.map((each) => formatPlatform(each.platform)).join(', ')}`,
+  })
+}
+
+/** Reads `--platform` of a command for one platform. @throws UsageError */
+export function readPlatform(text: string): Platform {
+  const platform = parsePlatform(text, platformOf(process.platform, process.arch))
+  if (platform !== undefined) return platform
+  throw new UsageError('USAGE_BAD_FLAG', `--platform "${text}" is no platform`, {
+    hint: 'for example linux/amd64 or linux/arm64',
+  })
+}
+
+/** `--platform` of commands that look at one image of a name. */
+export const platformFlag = {
+  type: 'string',
+  value: 'os/arch',
+  help: 'Which image of a name for several platforms',
+  defaultText: "this machine's",
+} as const
+
 /** Finds an image that must be there. @throws BuildError IMAGE_NOT_FOUND */
 export function findImage(store: Store, text: string): FoundImage {
   const found = lookUpImage(store, text)
@@ -94,7 +135,7 @@ export function imageSize(store: Store, image: StoredImage): number {
 export function namesOf(store: Store, id: Digest): string[] {
   return store.images
     .tags()
-    .filter((tag) => tag.image === id)
+    .filter((tag) => imagesOfTag(tag).includes(id))
     .map((tag) => familiarReference(readReference(tag.reference)))
     .sort()
 }

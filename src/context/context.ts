@@ -24,6 +24,8 @@ export interface ContextOptions {
   /** The store's `memo` directory. */
   readonly memoDirectory: string
   readonly pool: WorkerPool
+  /** How messages name it; its path. */
+  readonly shown?: string | undefined
   /** Milliseconds since 1970, at the latest when the first file is looked at. */
   readonly nowMs: number
 }
@@ -35,7 +37,7 @@ export class ContextView extends ContextTree {
   #files: FileMemo | undefined
 
   constructor(root: string, options: ContextOptions) {
-    super(root, options.ignore)
+    super(root, options.ignore, options.shown)
     this.#options = options
     this.#memo = memoFiles(options.memoDirectory, root)
   }
@@ -81,11 +83,10 @@ export class ContextView extends ContextTree {
     return digest
   }
 
-  /** sha256 (hex) of a file's content where it is known without reading it. Other views' entries are unknown. */
-  knownSha256(entry: ContextEntry): string | undefined {
+  /** The content of a file where it is known without reading it. */
+  known(entry: ContextEntry): KnownContent | undefined {
     this.#files ??= new FileMemo(this.#memo)
-    const sha256 = this.#files.find(entry)?.sha256
-    return sha256 === '' ? undefined : sha256
+    return this.#files.find(entry)
   }
 
   #isRacy(entry: ContextEntry): boolean {

@@ -98,7 +98,7 @@ function missingSource(view: FileView, path: string): BuildError {
   const parts = path.split('/')
   const missing = parts.findIndex((_, i) => follow(view, parts.slice(0, i + 1).join('/')).entry === undefined)
   const parent = follow(view, parts.slice(0, missing).join('/'))
-  const where = view instanceof ContextTree ? ` in the build context "${view.root}"` : ''
+  const where = view instanceof ContextTree ? ` in the build context "${view.shown}"` : ''
   if (view instanceof ContextTree && view.isIgnored(path)) {
     return new BuildError('COPY_SOURCE_NOT_FOUND', `"${path}" is excluded by .dockerignore${where}`, {
       hint: `add a line "!${path}" to the ignore file to include it again`,

@@ -81,14 +81,17 @@ function typeOf(mode: number): FileType {
 /** The files of a context. */
 export class ContextTree implements FileView {
   readonly root: string
+  /** How messages name it. */
+  readonly shown: string
   readonly #filter: PathFilter
   readonly #top: ContextEntry
   readonly #listings = new Map<ContextEntry, readonly ContextEntry[]>()
   readonly #known = new Map<string, ContextEntry | undefined>()
 
   /** @throws BuildError CONTEXT_NOT_FOUND, CONTEXT_UNREADABLE, CONTEXT_UNSUPPORTED when `root` is no directory */
-  constructor(root: string, filter: PathFilter) {
+  constructor(root: string, filter: PathFilter, shown = root) {
     this.root = root
+    this.shown = shown
     this.#filter = filter
     const stats = statRoot(root)
     if (!stats.isDirectory()) {

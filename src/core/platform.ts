@@ -75,6 +75,11 @@ export function formatPlatform(platform: Platform): string {
   return platform.variant ? `${base}/${platform.variant}` : base
 }
 
+/** A platform as the name of a directory: `linux_arm_v7`. */
+export function platformFolder(platform: Platform): string {
+  return formatPlatform(platform).replaceAll('/', '_')
+}
+
 /** Reads the platform of this machine from Node's names (`process.platform`, `process.arch`). */
 export function platformOf(nodePlatform: string, nodeArch: string): Platform {
   return normalizePlatform({ os: nodePlatform === 'win32' ? 'windows' : nodePlatform, architecture: nodeArch })

@@ -28,8 +28,8 @@ export type PlacedCacheTo = Exclude<CacheTo, { type: 'inline' }>
 export interface BuiltRecords {
   /** Of all steps that the build needed, by definition. */
   readonly steps: readonly CacheRecord[]
-  /** Of the image: when it was first made. */
-  readonly image: CacheRecord | undefined
+  /** Of the images: when they were first made. */
+  readonly images: readonly CacheRecord[]
   /** The layers of the result. */
   readonly result: readonly DiffID[]
   readonly recordOf: (key: Digest) => CacheRecord | undefined
@@ -210,7 +210,7 @@ export function recordsOf(built: BuiltRecords, mode: 'min' | 'max', layers: Engi
     const found = resultRecord(record, layers, built)
     return [content ?? [], found ?? []].flat()
   })
-  return [...steps, ...more, ...(built.image === undefined ? [] : [built.image])]
+  return [...steps, ...more, ...built.images]
 }
 
 /** The record that finds a step's layer by its files, for steps that add one layer to those of their base. */

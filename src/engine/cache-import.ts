@@ -52,11 +52,11 @@ export interface Imported {
 /** Reads all caches at once. One that cannot be read is a warning. */
 export async function openImports(
   froms: readonly CacheFrom[],
-  platform: Platform,
+  platforms: readonly Platform[],
   engine: Engine,
   layers: EngineLayers,
 ): Promise<Imports> {
-  const opened = await Promise.all(froms.map((from) => openOne(from, platform, engine)))
+  const opened = distinct(await Promise.all(froms.flatMap((from) => placesOf(from, platforms, engine))))
   const imported = opened.flatMap(({ cache }) => cache ?? [])
   for (const { backend } of imported) layers.addSource(backend.source, backend.fetchBlob)
   const trusted = imported.filter(({ from }) => from.trust !== 'verify')
@@ -104,7 +104,20 @@ export async function openImports(
   }
 }
 
+/** An image for several platforms has an inline cache for each; everything else is one cache. */
+function placesOf(from: CacheFrom, platforms: readonly Platform[], engine: Engine): readonly Promise<Opened>[] {
+  const asked = from.type === 'registry' ? platforms : platforms.slice(0, 1)
+  return asked.map((platform) => openOne(from, platform, engine))
+}
+
+/** The same manifest for two platforms is one cache. */
+function distinct(opened: readonly Opened[]): readonly Opened[] {
+  const seen = new Set<string>()
+  return opened.filter(({ identity }) => !seen.has(identity) && seen.add(identity))
+}
+
 interface Opened {
+  readonly identity: string
   readonly cache?: Imported
   readonly nothing?: CacheSummary
 }
@@ -119,9 +132,13 @@ async function openOne(from: CacheFrom, platform: Platform, engine: Engine): Pro
   try {
     const read = await readCache(backend, ctx)
     done()
-    if (read === undefined) return { nothing: { name: backend.name, text: `there is no cache at ${backend.name} yet` } }
+    if (read === undefined)
+      return { identity: backend.name, nothing: { name: backend.name, text: `there is no cache at ${backend.name} yet` } }
     warnOfRefused(read, backend, ctx)
-    return { cache: { backend, from, document: read.document, usedKeys: new Set(), lost: new Set() } }
+    return {
+      identity: `${backend.name} ${read.manifest.digest}`,
+      cache: { backend, from, document: read.document, usedKeys: new Set(), lost: new Set() },
+    }
   } catch (error) {
     ctx.signal.throwIfAborted()
     if (!(error instanceof BuildError)) throw error
@@ -129,7 +146,10 @@ async function openOne(from: CacheFrom, platform: Platform, engine: Engine): Pro
     const message = `the cache ${backend.name} is not used: ${error.message}`
     const hint = error.hint === undefined ? {} : { hint: error.hint }
     ctx.emit({ type: 'warning', diagnostic: { severity: 'warning', code: error.code, message, ...hint } })
-    return { nothing: { name: backend.name, text: `imported nothing from ${backend.name}: ${error.message}` } }
+    return {
+      identity: backend.name,
+      nothing: { name: backend.name, text: `imported nothing from ${backend.name}: ${error.message}` },
+    }
   }
 }
 

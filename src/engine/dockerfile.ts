@@ -1,4 +1,9 @@
-/** Finds and reads the build file, its ignore file and the context directories. */
+/**
+ * Finds and reads what a build begins with: the build file, its ignore file, the contexts.
+ *
+ * Where all of it is on this machine, it is read here, synchronously and with nothing else loaded: the warm path. What has
+ * to be fetched first is in fetched-files.ts.
+ */
 import { readFileSync, statSync } from 'node:fs'
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { BuildError, systemCode } from '../core/errors.js'
@@ -6,45 +11,117 @@ import type { SourceFile } from '../core/span.js'
 import { readIgnoreFile } from '../frontend/dockerignore.js'
 import type { NamedContext } from '../frontend/options.js'
 import { readTextIfExists } from '../io/fs.js'
+import type { ContextDirectories, ContextDirectory } from '../ops/context.js'
+import { type ContextReference, parseContextReference } from './context-reference.js'
+import { type FetchedReference, openDirectory } from './contexts.js'
 import type { BuildOptions } from './options.js'
 
-/** What is read of the context's directory before anything is built. */
+/** What is read before anything is built. */
 export interface BuildFiles {
   readonly source: SourceFile
-  /** The absolute path of the context. */
-  readonly root: string
+  /** A text that names the context from build to build. */
+  readonly place: string
   readonly ignore: readonly string[]
-  /** Directories of `--build-context` by name. */
-  readonly directories: Readonly<Record<string, string>>
+  readonly directories: ContextDirectories
   readonly contexts: Readonly<Record<string, NamedContext>>
+  /** Set when the main context is an image. */
+  readonly contextImage?: string
 }
 
-/** Reads all of it. Throws CONTEXT_NOT_FOUND, DOCKERFILE_NOT_FOUND. */
-export function readBuildFiles({ context, dockerfile, buildContexts = {} }: BuildOptions): BuildFiles {
-  const root = contextDirectory(context)
-  const { source, path } = readDockerfile(root, context, dockerfile)
+/** What a context argument and its name stand for. */
+export type References = Readonly<Record<string, { readonly reference: ContextReference; readonly what: string }>>
+
+/** The contexts of a build that are given by name, understood. Throws CONTEXT_UNSUPPORTED. */
+export function namedReferences({ buildContexts = {} }: BuildOptions): References {
+  return Object.fromEntries(
+    Object.entries(buildContexts).map(([name, value]) => {
+      const what = `the build context ${name}=${value}`
+      checkName(name, what)
+      const reference = parseContextReference(value, what)
+      if (reference.kind !== 'stdin') return [name, { reference, what }]
+      throw new BuildError('CONTEXT_UNSUPPORTED', `${what} is stdin, which only the main context can be`)
+    }),
+  )
+}
+
+/** True for a Dockerfile that is not a file of this machine or of the context. */
+export function isFetchedPath(path: string): boolean {
+  return path === '-' || /^https?:\/\//.test(path)
+}
+
+/**
+ * Reads all of it where nothing has to be fetched; undefined where something has.
+ *
+ * @throws BuildError CONTEXT_NOT_FOUND, CONTEXT_UNSUPPORTED, DOCKERFILE_NOT_FOUND
+ */
+export function readLocalFiles(options: BuildOptions): BuildFiles | undefined {
+  const main = readLocalMain(options)
+  const named = main && describeNamed(namedReferences(options), undefined)
+  return named && joinFiles(main, named)
+}
+
+/** The main context and the build file. */
+export interface MainFiles {
+  readonly source: SourceFile
+  readonly place: string
+  readonly ignore: readonly string[]
+  /** Undefined for an image. */
+  readonly directory: ContextDirectory | undefined
+  readonly contextImage?: string
+}
+
+/** The main context, where it is a directory, with a build file that is a file of this machine. */
+export function readLocalMain({ context, dockerfile }: BuildOptions): MainFiles | undefined {
+  const reference = parseContextReference(context, `the context ${context}`)
+  if (reference.kind !== 'directory') return undefined
+  if (dockerfile !== undefined && 'path' in dockerfile && isFetchedPath(dockerfile.path)) return undefined
+  const { directory } = openDirectory(reference.path)
+  const { source, path } = readDockerfile(directory, context, dockerfile)
+  return { source, place: directory, ignore: ignorePatterns(directory, path), directory: { path: directory } }
+}
+
+/** The main context and the named ones. */
+export function joinFiles({ directory, ...main }: MainFiles, named: Pick<BuildFiles, 'contexts' | 'directories'>): BuildFiles {
+  const { contexts, directories } = named
+  if (directory === undefined) return { ...main, contexts, directories }
+  return { ...main, contexts, directories: new Map([...directories, ['context', () => directory]]) }
+}
+
+/** How named contexts are fetched: where the files are then. */
+export type FetchNamed = (reference: FetchedReference, what: string) => Promise<ContextDirectory>
+
+/** What the frontend and the runner of contexts know of named contexts; undefined when one has to be fetched and nothing can. */
+export function describeNamed(
+  references: References,
+  fetchNamed: FetchNamed | undefined,
+): Pick<BuildFiles, 'contexts' | 'directories'> | undefined {
   const contexts: Record<string, NamedContext> = {}
-  const directories: Record<string, string> = { context: root }
-  for (const [name, value] of Object.entries(buildContexts)) {
-    const named = namedContext(name, value)
-    contexts[name] = named.context
-    if (named.directory !== undefined) directories[name] = named.directory
+  const directories = new Map<string, () => ContextDirectory | Promise<ContextDirectory>>()
+  for (const [name, { reference, what }] of Object.entries(references)) {
+    if (reference.kind === 'image') {
+      contexts[name] = { kind: 'image', reference: reference.reference }
+    } else if (reference.kind === 'directory') {
+      const { directory } = openDirectory(reference.path)
+      const ignore = readIgnoreFile(readTextIfExists(join(directory, '.dockerignore')) ?? '')
+      contexts[name] = { kind: 'context', name, ignore }
+      directories.set(name, () => ({ path: directory }))
+    } else {
+      if (fetchNamed === undefined) return undefined
+      let fetched: Promise<ContextDirectory> | undefined
+      contexts[name] = { kind: 'context', name, ignore: [] }
+      directories.set(name, () => {
+        fetched ??= fetchNamed(reference, what)
+        return fetched
+      })
+    }
   }
-  return { source, root, ignore: ignorePatterns(root, path), directories, contexts }
+  return { contexts, directories }
 }
 
-function contextDirectory(path: string): string {
-  const root = resolve(path)
-  const stats = statSync(root, { throwIfNoEntry: false })
-  if (stats === undefined) {
-    throw new BuildError('CONTEXT_NOT_FOUND', `there is no directory ${path} to take as the context`)
-  }
-  if (!stats.isDirectory()) {
-    throw new BuildError('CONTEXT_NOT_FOUND', `the context ${path} is not a directory`, {
-      hint: `give the directory that the Dockerfile copies from, and the Dockerfile with -f ${path}`,
-    })
-  }
-  return root
+/** `context` would take the place of the build's own context, `scratch` would never be found (semantics.md 54). */
+function checkName(name: string, what: string): void {
+  if (!/^(context|scratch)(:latest|::.*)?$/.test(name)) return
+  throw new BuildError('CONTEXT_UNSUPPORTED', `the name of ${what} is reserved`, { hint: 'give it another name' })
 }
 
 function readDockerfile(
@@ -55,16 +132,29 @@ function readDockerfile(
   if (given !== undefined && 'text' in given) return { source: { name: given.name, text: given.text }, path: undefined }
   if (given !== undefined) {
     const path = isAbsolute(given.path) ? given.path : findGiven(root, given.path)
-    const text = readDockerfileText(path)
-    if (text === undefined) throw new BuildError('DOCKERFILE_NOT_FOUND', `there is no file ${given.path}`)
-    return { source: { name: given.path, text }, path }
+    return { source: { name: given.path, text: requireDockerfile(path, given.path) }, path }
   }
-  for (const name of ['Dockerfile', 'dockerfile', 'Containerfile']) {
+  for (const name of dockerfileNames) {
     const path = join(root, name)
     const text = readDockerfileText(path)
     if (text !== undefined) return { source: { name: shownName(context, name), text }, path }
   }
-  throw new BuildError('DOCKERFILE_NOT_FOUND', `there is no Dockerfile in ${context}`, { hint: 'name one with -f' })
+  throw noDockerfile(context)
+}
+
+/** The names that a build file is looked for under, in this order. */
+export const dockerfileNames: readonly string[] = ['Dockerfile', 'dockerfile', 'Containerfile']
+
+/** The error for a context without a build file. */
+export function noDockerfile(context: string): BuildError {
+  return new BuildError('DOCKERFILE_NOT_FOUND', `there is no Dockerfile in ${context}`, { hint: 'name one with -f' })
+}
+
+/** The text of a file of this machine that was named. Throws DOCKERFILE_NOT_FOUND. */
+export function requireDockerfile(path: string, given: string): string {
+  const text = readDockerfileText(path)
+  if (text !== undefined) return text
+  throw new BuildError('DOCKERFILE_NOT_FOUND', `there is no file ${given}`)
 }
 
 /** A relative `-f` is looked for where the user stands, as docker does, then in the context. */
@@ -94,23 +184,4 @@ export function ignorePatterns(root: string, dockerfile: string | undefined): re
   const own =
     dockerfile === undefined ? undefined : readTextIfExists(join(dirname(dockerfile), `${basename(dockerfile)}.dockerignore`))
   return readIgnoreFile(own ?? readTextIfExists(join(root, '.dockerignore')) ?? '')
-}
-
-function namedContext(name: string, value: string): { readonly context: NamedContext; readonly directory?: string } {
-  // `context` would take the place of the build's own context, `scratch` would never be found (semantics.md 54).
-  if (/^(context|scratch)(:latest|::.*)?$/.test(name)) {
-    throw new BuildError('CONTEXT_UNSUPPORTED', `the name of the build context ${name}=${value} is reserved`, {
-      hint: 'give it another name',
-    })
-  }
-  const image = /^docker-image:\/\/(.+)$/.exec(value)?.[1]
-  if (image !== undefined) return { context: { kind: 'image', reference: image } }
-  if (/^[a-z][a-z0-9+-]*:\/\//.test(value) || value.startsWith('git@')) {
-    throw new BuildError('CONTEXT_UNSUPPORTED', `the build context ${name}=${value} is of a kind that cannot be used yet`, {
-      hint: 'give a directory, or docker-image://NAME',
-    })
-  }
-  const directory = contextDirectory(value)
-  const ignore = readIgnoreFile(readTextIfExists(join(directory, '.dockerignore')) ?? '')
-  return { context: { kind: 'context', name, ignore }, directory }
 }

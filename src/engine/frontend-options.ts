@@ -1,15 +1,23 @@
 /** The options of a build as the frontend takes them. */
+import type { Platform } from '../core/platform.js'
 import { type FrontendOptions, frontendOptions } from '../frontend/options.js'
 import type { BuildFiles } from './dockerfile.js'
 import type { BuildOptions, EngineSettings } from './options.js'
 
 /** Everything from outside the Dockerfile that its plan depends on. */
-export function planOptions(files: BuildFiles, options: BuildOptions, settings: EngineSettings): FrontendOptions {
+export function planOptions(
+  files: BuildFiles,
+  options: BuildOptions,
+  settings: EngineSettings,
+  platform: Platform | undefined = options.platforms?.[0],
+): FrontendOptions {
   return frontendOptions(settings.hostPlatform, {
     target: options.target,
     buildArgs: options.buildArgs ?? {},
-    platforms: options.platform === undefined ? [] : [options.platform],
+    platform,
+    isOneOfSeveral: (options.platforms?.length ?? 0) > 1,
     contexts: files.contexts,
+    contextImage: files.contextImage,
     ignore: files.ignore,
     labels: options.labels ?? {},
     noCache: options.noCache ?? false,

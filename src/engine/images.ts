@@ -6,11 +6,13 @@ import type { Context } from '../core/context.js'
 import { type Digest, parseDiffId } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
-import { type Platform, platformMatches } from '../core/platform.js'
+import { formatPlatform, type Platform, platformMatches } from '../core/platform.js'
 import { familiarReference, formatReference, isReference, parseReference, type Reference } from '../core/reference.js'
 import type { ResolvedImage } from '../frontend/resolve.js'
 import type { ResolvedImage as RemoteImage } from '../registry/resolve.js'
+import { imagesOfTag } from '../store/images.js'
 import type { StoredImage } from '../store/types.js'
+import { layoutScheme } from './context-reference.js'
 import type { Engine } from './engine.js'
 import type { PullPolicy } from './options.js'
 
@@ -23,7 +25,7 @@ export function requireReference(text: string): Reference {
   throw new BuildError('IMAGE_BAD_NAME', reference.problem)
 }
 
-/** Finds the image that a FROM or a COPY --from names. */
+/** Finds the image that a FROM or a COPY --from names; `name` may be one in a layout (`oci-layout://…`). */
 export async function findImage(
   name: string,
   platform: Platform,
@@ -31,6 +33,10 @@ export async function findImage(
   engine: Engine,
   ctx: Context,
 ): Promise<ResolvedImage> {
+  if (name.startsWith(layoutScheme)) {
+    const { findInLayout } = await import('./layout-image.js')
+    return findInLayout(name, platform, engine, ctx)
+  }
   const reference = requireReference(name)
   const local = policy === 'always' ? undefined : findLocal(name, reference, platform, engine)
   if (local !== undefined) return describeLocal(local, formatReference(reference), engine)
@@ -55,8 +61,8 @@ export async function findImage(
 /** By name for the platform asked for; by id, or the start of one, for whatever platform it has. */
 function findLocal(name: string, reference: Reference, platform: Platform, { store }: Engine): StoredImage | undefined {
   const tag = store.images.tagOf(formatReference(reference))
-  const tagged = tag && store.images.get(tag.image)
-  if (tagged !== undefined) return platformMatches(tagged.platform, platform) ? tagged : undefined
+  const tagged = tag === undefined ? [] : imagesOfTag(tag).flatMap((id) => store.images.get(id) ?? [])
+  if (tagged.length > 0) return tagged.find((image) => platformMatches(image.platform, platform))
   return /^(sha256:)?[0-9a-f]{12,64}$/.test(name) ? store.images.find(name) : undefined
 }
 
@@ -123,9 +129,24 @@ export function rememberImage(remote: RemoteImage, { store, settings }: Engine):
     ...(config.created === undefined ? {} : { created: config.created }),
   }
   store.images.save(stored)
-  const remoteDigest = (remote.indexDescriptor ?? remote.descriptor).digest
-  store.images.setTag({ reference: formatReference(reference), image: id, remoteDigest })
+  rememberName(formatReference(reference), stored, (remote.indexDescriptor ?? remote.descriptor).digest, store, settings)
   return stored
+}
+
+/** Images of one index for several platforms share its name: a build for one platform leaves those of the others in place. */
+function rememberName(
+  reference: string,
+  stored: StoredImage,
+  remoteDigest: Digest,
+  { images }: Engine['store'],
+  { hostPlatform }: Engine['settings'],
+): void {
+  const before = images.tagOf(reference)
+  const kept = before?.remoteDigest === remoteDigest ? imagesOfTag(before) : []
+  const all = kept.includes(stored.id) ? kept : [...kept, stored.id]
+  const known = before !== undefined && kept.length > 0 ? images.get(before.image) : undefined
+  const image = known !== undefined && platformMatches(known.platform, hostPlatform) ? known.id : stored.id
+  images.setTag({ reference, image, ...(all.length > 1 ? { images: all } : {}), remoteDigest })
 }
 
 /** The platform that a config says it is for. */
@@ -138,11 +159,29 @@ export function platformOfConfig(config: ImageConfig): Platform {
   }
 }
 
-/** The image in the store that a command names. Throws IMAGE_NOT_FOUND. */
-export function requireImage(name: string, { store }: Engine): StoredImage {
+/** Images of one name; never none. */
+export type StoredImages = readonly [StoredImage, ...StoredImage[]]
+
+/**
+ * The images in the store that a command names: one, or those of a name for several platforms in the order of its index.
+ *
+ * @param platform only the image for this platform
+ * @throws BuildError IMAGE_NOT_FOUND, IMAGE_NO_PLATFORM
+ */
+export function requireImages(name: string, platform: Platform | undefined, { store }: Engine): StoredImages {
   const reference = parseReference(name)
-  const image = (isReference(reference) ? store.images.find(formatReference(reference)) : undefined) ?? store.images.find(name)
-  if (image !== undefined) return image
+  const tag = isReference(reference) ? store.images.tagOf(formatReference(reference)) : undefined
+  const tagged = tag === undefined ? [] : imagesOfTag(tag).flatMap((id) => store.images.get(id) ?? [])
+  const byId = tagged.length > 0 ? undefined : store.images.find(name)
+  const found = byId === undefined ? tagged : [byId]
+  const [first, ...more] = platform === undefined ? found : found.filter((image) => platformMatches(image.platform, platform))
+  if (first !== undefined) return [first, ...more]
+  if (platform !== undefined && found.length > 0) {
+    const platforms = found.map((image) => formatPlatform(image.platform)).join(', ')
+    throw new BuildError('IMAGE_NO_PLATFORM', `the image ${name} is not here for ${formatPlatform(platform)}`, {
+      hint: `it is here for ${platforms}`,
+    })
+  }
   throw new BuildError('IMAGE_NOT_FOUND', `there is no image ${name} in the store`, {
     hint: `"mille images" lists what is there; "mille pull ${name}" fetches one`,
   })

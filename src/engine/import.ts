@@ -34,7 +34,7 @@ export function importImage(options: ImportOptions): Promise<Digest> {
     const reference = options.reference === undefined ? undefined : requireReference(options.reference)
     await using active = await engine.store.snapshots.prepare()
     await unpack(options.source, active, engine)
-    const { diffId } = await commitLayer(active, new Map(), engine, engine.ctx)
+    const { diffId } = await commitLayer(active, { knownContent: new Map() }, engine, engine.ctx)
     const image = describe(diffId, options, engine)
     saveImage(engine, image, [])
     if (reference !== undefined) engine.store.images.setTag({ reference: formatReference(reference), image: image.id })

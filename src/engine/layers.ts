@@ -4,14 +4,15 @@
  * Each missing layer goes its own way, download then unpacking in a thread, so that the first are unpacked while the last
  * are still coming. A layer that several steps need at once is fetched once.
  */
+import { rmSync } from 'node:fs'
 import type { Context } from '../core/context.js'
 import { type Descriptor, layerCompression, type Manifest } from '../core/descriptor.js'
 import { type DiffID, type Digest, shortHex } from '../core/digest.js'
 import { BuildError, StoreError } from '../core/errors.js'
 import type { AppliedLayer } from '../layer/apply.js'
-import type { ApplyLayerTask } from '../layer/tasks.js'
+import type { ApplyLayerTask, CompressLayerTask } from '../layer/tasks.js'
 import type { LayerFiles } from '../solver/ports.js'
-import type { LayerRecord } from '../store/types.js'
+import type { LayerRecord, LayerRewrite } from '../store/types.js'
 import type { Engine } from './engine.js'
 
 /** Layers of one engine. */
@@ -76,6 +77,10 @@ export function createLayers(engine: Engine): EngineLayers {
   const unpackOne = async (diffId: DiffID, progressId: string, ctx: Context): Promise<void> => {
     const record = requireLayer(engine, diffId)
     if (record.snapshot !== undefined) return
+    if (record.rewriteOf !== undefined) {
+      await unpack([record.rewriteOf.diffId], progressId, ctx)
+      return unpackRewrite(engine, record, record.rewriteOf, ctx)
+    }
     let last: unknown = missingLayer(diffId)
     for (const { blob, sources } of candidatesOf(record, store)) {
       // Of a blob that only somebody says is this layer nothing is kept unless it is.
@@ -215,6 +220,26 @@ async function unpackBlob(
   const snapshot = await active.commit(applied.entries)
   store.layers.save({ ...record, snapshot, size: applied.size })
   report(blob.size, true)
+}
+
+/** Makes the files of a rewritten layer: those of the other one with the times taken back. */
+async function unpackRewrite(
+  { store, pool }: Engine,
+  record: LayerRecord,
+  { diffId, epoch }: LayerRewrite,
+  ctx: Context,
+): Promise<void> {
+  const snapshot = store.layers.find(diffId)?.snapshot
+  if (snapshot === undefined) throw missingLayer(diffId)
+  const output = store.blobs.temporaryPath()
+  const upper = store.snapshots.pathOf(snapshot)
+  const pack: CompressLayerTask = { upper, epoch, compression: 'none', output, diffId: record.diffId }
+  await pool.run('compressLayerTask', pack, ctx.signal)
+  await using active = await store.snapshots.prepare()
+  const task: ApplyLayerTask = { path: output, compression: 'none', target: active.upper, diffId: record.diffId }
+  const applied = await pool.run<AppliedLayer>('applyLayerTask', task, ctx.signal)
+  rmSync(output)
+  store.layers.save({ ...record, snapshot: await active.commit(applied.entries), size: applied.size })
 }
 
 /** Asks one repository after the other; the error is that of the last. */

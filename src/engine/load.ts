@@ -1,7 +1,7 @@
 /**
  * `load`: images of docker archives and OCI layouts, as tars or directories, into the store.
  *
- * An index is followed to the manifest for this machine. Every layer is unpacked, and so verified, before an image gets a
+ * Of an index all images come whose blobs are in the archive: tools write indexes that list more. Every layer is unpacked, and so verified, before an image gets a
  * name; what a broken archive brought in stays unnamed and is collected as garbage.
  */
 import type { Readable } from 'node:stream'
@@ -33,7 +33,7 @@ export interface LoadOptions extends EngineOptions {
   readonly source: string | Readable
 }
 
-/** An image that was loaded; `names` are in full. */
+/** An image that was loaded; `names` are in full. The images of an index share their names. */
 export interface LoadedImage {
   readonly imageId: Digest
   readonly names: readonly string[]
@@ -45,60 +45,84 @@ interface Found {
   readonly config: ImageConfig
   readonly layers: readonly { readonly diffId: DiffID; readonly blob: Descriptor }[]
   readonly manifest: Descriptor | undefined
-  readonly names: Set<string>
+}
+
+/** What an archive holds: images, and which of them each name stands for, in the order of the index. */
+interface Contents {
+  readonly images: Map<Digest, Found>
+  readonly names: Map<string, readonly Digest[]>
 }
 
 /** Loads all images of an archive. Throws ARCHIVE_BAD, STORE_DIGEST_MISMATCH, and what unpacking throws. */
 export function loadImages(options: LoadOptions): Promise<readonly LoadedImage[]> {
   return withEngine(options, async (engine) => {
     const files = await openArchive(options.source, engine.store.blobs, engine.ctx.signal)
-    const found = new Map<Digest, Found>()
+    const found: Contents = { images: new Map(), names: new Map() }
     await findInIndex(files, found, engine)
     await findInDockerManifest(files, found, engine)
-    if (found.size === 0) {
+    if (found.images.size === 0) {
       throw new BuildError('ARCHIVE_BAD', 'the archive has neither an index.json nor a manifest.json with an image', {
         hint: 'a tar of a root filesystem is made an image by "mille import"',
       })
     }
     const layers = createLayers(engine)
-    for (const image of found.values()) {
+    for (const image of found.images.values()) {
       for (const { diffId, blob } of image.layers) await layers.adopt(diffId, plainDescriptor(blob), 'load', engine.ctx)
       saveLoaded(image, engine)
     }
-    return [...found.values()].map(({ id, names }) => ({ imageId: id, names: [...names] }))
+    for (const [name, ids] of found.names) saveName(name, ids, found, engine)
+    return [...found.images.keys()].map((imageId) => ({
+      imageId,
+      names: [...found.names].flatMap(([name, ids]) => (ids.includes(imageId) ? [name] : [])),
+    }))
   })
 }
 
-async function findInIndex(files: ArchiveFiles, found: Map<Digest, Found>, engine: Engine): Promise<void> {
+async function findInIndex(files: ArchiveFiles, found: Contents, engine: Engine): Promise<void> {
   const index = (await readJson(files, 'index.json')) as Index | undefined
   if (index === undefined) return
   if (!Array.isArray(index.manifests)) throw new BuildError('ARCHIVE_BAD', 'the index.json of the archive is no image index')
   for (const entry of index.manifests) {
-    const descriptor = await imageManifest(entry, files, engine)
-    if (descriptor === undefined) continue
-    const image = await readImage(descriptor, files, engine)
-    const known = found.get(image.id) ?? image
+    const ids: Digest[] = []
+    for (const descriptor of await imageManifests(entry, files, engine)) {
+      const image = await readImage(descriptor, files, engine)
+      if (!found.images.has(image.id)) found.images.set(image.id, image)
+      ids.push(image.id)
+    }
     const name = nameOf(entry.annotations)
-    if (name !== undefined) known.names.add(name)
-    found.set(image.id, known)
+    if (name !== undefined && ids.length > 0) found.names.set(name, [...new Set([...(found.names.get(name) ?? []), ...ids])])
   }
 }
 
-/** The manifest that a descriptor leads to; attestations and the like are no images. */
-async function imageManifest(entry: Descriptor, files: ArchiveFiles, engine: Engine, depth = 0): Promise<Descriptor | undefined> {
-  if (entry.platform?.os === 'unknown') return undefined
-  if (isManifestMediaType(entry.mediaType)) return entry
-  if (!isIndexMediaType(entry.mediaType) || depth > 4) return undefined
+/**
+ * The manifests that a descriptor leads to; attestations and the like are no images. Of an index the one for this machine,
+ * which must be whole, and the others that are.
+ */
+async function imageManifests(entry: Descriptor, files: ArchiveFiles, engine: Engine, depth = 0): Promise<Descriptor[]> {
+  if (entry.platform?.os === 'unknown') return []
+  if (isManifestMediaType(entry.mediaType)) return [entry]
+  if (!isIndexMediaType(entry.mediaType) || depth > 4) return []
   const nested = (await readJson(files, pathOf(entry.digest))) as Index | undefined
   const manifests = (nested?.manifests ?? []).filter(({ platform }) => platform?.os !== 'unknown')
-  const best =
-    manifests[
-      bestPlatform(
-        manifests.map(({ platform }) => platform),
-        engine.settings.hostPlatform,
-      )
-    ] ?? manifests[0]
-  return best && imageManifest(best, files, engine, depth + 1)
+  const platforms = manifests.map(({ platform }) => platform)
+  const best = manifests[bestPlatform(platforms, engine.settings.hostPlatform)] ?? manifests[0]
+  const found: Descriptor[] = []
+  for (const manifest of manifests) {
+    if (manifest !== best && !(await isWhole(manifest, files))) continue
+    found.push(...(await imageManifests(manifest, files, engine, depth + 1)))
+  }
+  return found
+}
+
+/** True when the archive has all that a manifest names. */
+async function isWhole({ mediaType, digest }: Descriptor, files: ArchiveFiles): Promise<boolean> {
+  const manifest = (await readJson(files, pathOf(digest))) as Partial<Manifest> | undefined
+  if (manifest === undefined || !isManifestMediaType(mediaType)) return manifest !== undefined
+  if ((await files.read(pathOf(manifest.config?.digest ?? ''))) === undefined) return false
+  for (const layer of manifest.layers ?? []) {
+    if ((await files.store(pathOf(layer.digest))) === undefined) return false
+  }
+  return true
 }
 
 async function readImage(descriptor: Descriptor, files: ArchiveFiles, engine: Engine): Promise<Found> {
@@ -123,11 +147,11 @@ async function readImage(descriptor: Descriptor, files: ArchiveFiles, engine: En
     if (diffId !== undefined) layers.push({ diffId, blob })
   }
   const { mediaType, digest, size } = descriptor
-  return { id, config, layers, manifest: { mediaType, digest, size }, names: new Set() }
+  return { id, config, layers, manifest: { mediaType, digest, size } }
 }
 
 /** `manifest.json` of `docker save`: also the names where there is an index. */
-async function findInDockerManifest(files: ArchiveFiles, found: Map<Digest, Found>, engine: Engine): Promise<void> {
+async function findInDockerManifest(files: ArchiveFiles, found: Contents, engine: Engine): Promise<void> {
   const entries = await readJson(files, 'manifest.json')
   if (entries === undefined) return
   if (!Array.isArray(entries)) throw new BuildError('ARCHIVE_BAD', 'the manifest.json of the archive is no list')
@@ -136,12 +160,14 @@ async function findInDockerManifest(files: ArchiveFiles, found: Map<Digest, Foun
       throw new BuildError('ARCHIVE_BAD', 'an image in manifest.json has no Config or no Layers')
     }
     const { id, config, diffIds } = await readConfig(entry.Config, files, engine)
-    const image = found.get(id) ?? (await readDockerImage(id, config, diffIds, entry.Layers, files, engine))
+    const image = found.images.get(id) ?? (await readDockerImage(id, config, diffIds, entry.Layers, files, engine))
     for (const name of isTexts(entry.RepoTags) ? entry.RepoTags : []) {
       const reference = parseReference(name)
-      if (isReference(reference)) image.names.add(formatReference(reference))
+      const full = isReference(reference) ? formatReference(reference) : undefined
+      // The index knows more of a name: docker's list has one image only for it.
+      if (full !== undefined && !found.names.get(full)?.includes(id)) found.names.set(full, [id])
     }
-    found.set(id, image)
+    found.images.set(id, image)
   }
 }
 
@@ -160,7 +186,7 @@ async function readDockerImage(
     const file = await requireFile(files.store(path), path)
     if (diffId !== undefined) layers.push({ diffId, blob: await describeLayer(file, engine) })
   }
-  return { id, config, layers, manifest: undefined, names: new Set() }
+  return { id, config, layers, manifest: undefined }
 }
 
 /** Docker's archives do not say how a layer is compressed. */
@@ -200,7 +226,7 @@ function plainDescriptor({ mediaType, digest, size }: Descriptor): Descriptor {
   return { mediaType, digest, size }
 }
 
-function saveLoaded({ id, config, layers, manifest, names }: Found, { store, settings }: Engine): void {
+function saveLoaded({ id, config, layers, manifest }: Found, { store, settings }: Engine): void {
   store.images.save({
     id,
     platform: platformOfConfig(config),
@@ -209,7 +235,15 @@ function saveLoaded({ id, config, layers, manifest, names }: Found, { store, set
     manifests: manifest === undefined ? [] : [manifest],
     ...(config.created === undefined ? {} : { created: config.created }),
   })
-  for (const name of names) store.images.setTag({ reference: name, image: id })
+}
+
+function saveName(reference: string, ids: readonly Digest[], found: Contents, { store, settings }: Engine): void {
+  const platforms = ids.map((id) => {
+    const config = found.images.get(id)?.config
+    return config && platformOfConfig(config)
+  })
+  const image = ids[bestPlatform(platforms, settings.hostPlatform)] ?? ids[0]
+  if (image !== undefined) store.images.setTag({ reference, image, ...(ids.length > 1 ? { images: ids } : {}) })
 }
 
 /** containerd's name in full, or a ref name that is one; a bare tag names nothing. */

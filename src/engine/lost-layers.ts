@@ -11,13 +11,13 @@ import type { RemoteCache } from './remote-cache.js'
 /** Forgets the layers that made a build fail. False when there are none: the error is about something else. */
 export function forgetLostLayers(
   error: unknown,
-  plan: BuildPlan,
+  plans: readonly BuildPlan[],
   engine: Engine,
   layers: EngineLayers,
   cache: Pick<RemoteCache, 'distrust'> | undefined,
 ): boolean {
   const failed = layers.takeFailed()
-  const ofBases = new Set(plan.vertices.flatMap(({ op }) => (op.kind === 'image' ? op.diffIds : [])))
+  const ofBases = new Set(plans.flatMap(({ vertices }) => vertices.flatMap(({ op }) => (op.kind === 'image' ? op.diffIds : []))))
   const lost = failed.filter((diffId) => !ofBases.has(diffId))
   if (engine.ctx.signal.aborted || !(error instanceof BuildError) || lost.length === 0) return false
   for (const diffId of lost) {

@@ -68,18 +68,34 @@ export type SecretSource = ({ readonly file: string } | { readonly value: string
   readonly inKey?: boolean
 }
 
-/** The Dockerfile: a path, or a text with the name that messages give it. */
+/** The Dockerfile: a path, `-` or an http(s) URL, or a text with the name that messages give it. */
 export type DockerfileSource = { readonly path: string } | { readonly name: string; readonly text: string }
 
 /** When a base image that is here already is asked for at the registry. */
 export type PullPolicy = 'missing' | 'always' | 'never'
 
+/** The times in what is exported. */
+export interface TimestampOptions {
+  /** Seconds since 1970 that no time is later than; the SOURCE_DATE_EPOCH of the build. */
+  readonly sourceDateEpoch?: number | undefined
+  /** The times of files too, except those of base images; true. */
+  readonly rewriteTimestamp?: boolean | undefined
+}
+
 /** How layers are compressed in what is exported. */
 export interface CompressionOptions {
   /** `gzip`. */
-  readonly compression?: 'none' | 'gzip' | undefined
+  readonly compression?: Compression | undefined
+  /** 0–9 of gzip, 1–22 of zstd; mille's own. */
+  readonly compressionLevel?: number | undefined
   /** Compress layers anew that are known with another compression; false. */
   readonly forceCompression?: boolean | undefined
+}
+
+/** How the files of several platforms are kept apart. */
+export interface SplitOptions {
+  /** A directory `os_arch` for each platform; where there are several. */
+  readonly platformSplit?: boolean | undefined
 }
 
 /** Where an image goes, besides or instead of the store. */
@@ -92,7 +108,8 @@ export type BuildOutput =
       /** Push manifests in OCI's media types; true. */
       readonly ociMediaTypes?: boolean | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
-    } & CompressionOptions)
+    } & CompressionOptions &
+      TimestampOptions)
   /** An OCI layout or a docker archive: a tar at `dest`, to `stream`, or with `tar: false` a directory. */
   | ({
       readonly type: 'oci' | 'docker'
@@ -100,11 +117,13 @@ export type BuildOutput =
       readonly tar?: boolean | undefined
       readonly names?: readonly string[] | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
-    } & CompressionOptions)
+    } & CompressionOptions &
+      TimestampOptions)
   /** The root filesystem as files in a directory. */
-  | { readonly type: 'local'; readonly dest: string }
+  | ({ readonly type: 'local'; readonly dest: string } & SplitOptions & TimestampOptions)
   /** The root filesystem as a tar. */
-  | { readonly type: 'tar'; readonly dest: string | { readonly stream: NodeJS.WritableStream } }
+  | ({ readonly type: 'tar'; readonly dest: string | { readonly stream: NodeJS.WritableStream } } & SplitOptions &
+      TimestampOptions)
 
 /** A place that a cache is kept in. */
 export type CachePlace =
@@ -142,19 +161,25 @@ export interface CacheSummary {
 
 /** What to build and how. */
 export interface BuildOptions extends EngineOptions {
-  /** The directory of the context. */
+  /**
+   * A directory; `-`: `stdin`; an http(s) URL of a tar or a Dockerfile; a git URL; `docker-image://NAME`;
+   * `oci-layout://PATH[:TAG][@DIGEST]`.
+   */
   readonly context: string
   /** `Dockerfile` in the context, then `dockerfile`. */
   readonly dockerfile?: DockerfileSource | undefined
-  /** More contexts by name: a directory, or `docker-image://NAME`. */
+  /** What `-` stands for, as the context or the path of the Dockerfile. */
+  readonly stdin?: AsyncIterable<Uint8Array> | undefined
+  /** More contexts by name, as `context` but not from stdin. Fetched only when they are used. */
   readonly buildContexts?: Readonly<Record<string, string>> | undefined
   readonly tags?: readonly string[] | undefined
+  /** SOURCE_DATE_EPOCH among them is the time that no time of the images is later than. */
   readonly buildArgs?: Readonly<Record<string, string>> | undefined
   readonly labels?: Readonly<Record<string, string>> | undefined
   /** The last stage. */
   readonly target?: string | undefined
-  /** This machine's. */
-  readonly platform?: Platform | undefined
+  /** An image for each, under one name; this machine's. */
+  readonly platforms?: readonly Platform[] | undefined
   /** Run everything, or all steps of these stages, again; false. */
   readonly noCache?: boolean | readonly string[] | undefined
   /** `missing`. */
@@ -179,8 +204,6 @@ export interface BuildOptions extends EngineOptions {
   readonly limits?: ResourceLimits | undefined
   /** How many steps run at once; the number of cores, at least 4. */
   readonly jobs?: number | undefined
-  /** Seconds since 1970 that no time in the image is later than. */
-  readonly sourceDateEpoch?: number | undefined
   /** One `image` output. */
   readonly outputs?: readonly BuildOutput[] | undefined
   /** Push the `image` output to its names; false. */
@@ -194,11 +217,19 @@ export interface BuiltStep {
   readonly key: Digest
 }
 
+/** One image of a build. */
+export interface BuiltImage {
+  readonly imageId: Digest
+  readonly platform: Platform
+}
+
 /** What a build made. */
 export interface BuildResult {
-  /** The digest of the config: docker's image id. */
+  /** The digest of the config: docker's image id. Of several images that of this machine's platform, or the first. */
   readonly imageId: Digest
-  /** The manifest, where an output needed one; the last pushed one if any was. */
+  /** All images, in the order of the platforms. */
+  readonly images: readonly BuiltImage[]
+  /** The manifest, or the index of several, where an output needed one; the last pushed one if any was. */
   readonly manifest: Descriptor | undefined
   /** The names that the image has in the store, in full. */
   readonly names: readonly string[]

@@ -4,15 +4,15 @@ import type { Descriptor } from '../core/descriptor.js'
 import type { Reference } from '../core/reference.js'
 import type { AssembledImage } from '../exporter/assemble.js'
 import { type BlobChoice, provideBlob } from '../exporter/blobs.js'
-import { type DescribedImage, describeImage, type ManifestFormat } from '../exporter/manifest.js'
-import { pushImage } from '../registry/push.js'
+import { type DescribedImage, describeImage, describeIndex, indexEntry, type ManifestFormat } from '../exporter/manifest.js'
+import { pushImage, pushManifest } from '../registry/push.js'
 import type { LayerRecord } from '../store/types.js'
 import type { Engine } from './engine.js'
 import { type EngineLayers, sourcesOf } from './layers.js'
-import { type Annotate, blobPorts, describeAnnotated } from './outputs.js'
+import { type Annotate, blobPorts, saveImage } from './outputs.js'
 
 /** An image and where it goes. */
-export interface PushWork {
+interface PushWork {
   readonly image: AssembledImage
   /** The manifest that the image came with: it is pushed as it is. */
   readonly original?: DescribedImage | undefined
@@ -25,8 +25,48 @@ export interface PushWork {
   readonly progressId: string
 }
 
+/** Images that go under the same names. */
+export interface PushAllWork extends Omit<PushWork, 'image' | 'original'> {
+  readonly images: readonly Pick<PushWork, 'image' | 'original'>[]
+  /** The names stand for an index of the images; otherwise there is only one. */
+  readonly isIndex: boolean
+}
+
+/**
+ * Pushes images and, where it is asked for, their index, and remembers the manifests.
+ *
+ * Images go one after the other: a layer that they share then goes once. The index comes last, when all it names is there.
+ */
+export async function pushAll(
+  work: PushAllWork,
+  engine: Engine,
+  layers: EngineLayers,
+): Promise<{ readonly descriptor: Descriptor }> {
+  const { images, isIndex, ...common } = work
+  const names = isIndex ? work.names.map(({ registry, repository }) => ({ registry, repository })) : work.names
+  const pushed: DescribedImage[] = []
+  const entries: Descriptor[] = []
+  for (const each of images) {
+    const described = await pushToRegistry({ ...common, ...each, names }, engine, layers)
+    engine.store.blobs.writeBytes(described.rawManifest)
+    saveImage(engine, each.image, [described.descriptor])
+    pushed.push(described)
+    entries.push(indexEntry(each.image, described))
+  }
+  const [first] = pushed
+  if (first === undefined) throw new Error('a push has an image')
+  if (!isIndex) return first
+  const { rawIndex, descriptor } = describeIndex(entries, work.format)
+  const client = await engine.openRegistry()
+  const bytes = { mediaType: descriptor.mediaType, bytes: Buffer.from(rawIndex) }
+  for (const { target, moreTags } of byRepository(work.names)) {
+    await pushManifest(client, target, moreTags, bytes, engine.ctx)
+  }
+  return { descriptor }
+}
+
 /** Pushes to every name; names in one repository share the transfer. */
-export async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLayers): Promise<DescribedImage> {
+async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLayers): Promise<DescribedImage> {
   const { image, choice, format, annotations, progressId } = work
   const { ctx } = engine
   const client = await engine.openRegistry()
@@ -38,8 +78,11 @@ export async function pushToRegistry(work: PushWork, engine: Engine, layers: Eng
     diffIds.map((diffId) => provideBlob(diffId, choice, ports, progressId, ctx))
   // Each is awaited below; until then a rejection must not end the process.
   for (const blob of made) blob.catch(() => undefined)
-  const describe = async (): Promise<DescribedImage> =>
-    original ?? describeAnnotated(image, await Promise.all(made), format, annotations, work.annotate)
+  const describe = async (): Promise<DescribedImage> => {
+    if (original !== undefined) return original
+    const blobs = await Promise.all(made)
+    return describeImage(image, blobs, format, { ...annotations, ...work.annotate?.(image, blobs) })
+  }
   for (const { target, moreTags } of byRepository(work.names)) {
     const blobs = [...made, original?.manifest.config ?? configOf(image, format)]
     const manifest = async (): Promise<{ mediaType: string; bytes: Buffer }> => {
@@ -96,9 +139,9 @@ function rememberSources(image: AssembledImage, { registry, repository }: Refere
   const source = `${registry}/${repository}`
   for (const diffId of new Set(image.config.rootfs.diff_ids)) {
     const record = store.layers.find(diffId)
-    if (record === undefined) continue
+    if (record === undefined || record.sources.includes(source)) continue
     // A layer that was never unpacked here is only said to be these blobs; now this repository says so too.
     const claims = (record.claims ?? []).map(({ blob }) => ({ blob, source }))
-    if (!record.sources.includes(source)) store.layers.save({ ...record, sources: [source], claims })
+    store.layers.save({ ...record, sources: [source], claims })
   }
 }

@@ -3,46 +3,38 @@
  */
 import { inlineAnnotation } from '../cache/read.js'
 import { packInline } from '../cache/write.js'
-import type { Descriptor } from '../core/descriptor.js'
 import type { DiffID, Digest } from '../core/digest.js'
-import type { Platform } from '../core/platform.js'
 import type { BuildPlan } from '../graph/op.js'
 import type { CacheRecord, CacheRecords } from '../solver/ports.js'
-import type { Solution } from '../solver/solution.js'
+import { imageRecordKey, type SolvedPlan } from './assembled.js'
 import { type BuiltRecords, describeRecords, type Exports, openExports, type PlacedCacheTo, recordsOf } from './cache-export.js'
 import { type Imports, openImports } from './cache-import.js'
 import type { Engine } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions, CacheSummary } from './options.js'
+import type { Annotate } from './outputs.js'
 
 /** The caches of a build. */
 export interface RemoteCache extends AsyncDisposable {
   /** Records that are looked for here first, then in the caches; what is saved goes up too. */
   wrap(records: CacheRecords): CacheRecords
-  /** Annotations of the image's manifest, with its inline cache. */
-  annotate(built: FinishedBuild, blobs: readonly Descriptor[]): Readonly<Record<string, string>>
+  /** Gives the manifests of images their inline cache; undefined when there is to be none. */
+  annotator(solved: readonly SolvedPlan[]): Annotate | undefined
   /** Takes the word of no cache for this layer any more. */
   distrust(diffId: DiffID): boolean
   /** Writes the caches, and says what was taken and written. */
-  finish(built: FinishedBuild): Promise<readonly CacheSummary[]>
-}
-
-/** A build whose image is known. */
-export interface FinishedBuild {
-  readonly plan: BuildPlan
-  readonly solution: Solution
-  /** The key under which the image's time is remembered. */
-  readonly imageKey: Digest
+  finish(solved: readonly SolvedPlan[]): Promise<readonly CacheSummary[]>
 }
 
 /** Reads the caches to look into, and opens those to write. */
 export async function openRemoteCache(options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<RemoteCache> {
-  const platform: Platform = options.platform ?? engine.settings.hostPlatform
+  const platforms = options.platforms ?? []
+  const own = platforms.length === 0 ? [engine.settings.hostPlatform] : platforms
   const targets = options.cacheTo ?? []
   const placed = targets.filter((to): to is PlacedCacheTo => to.type !== 'inline')
   const [imports, exports] = await Promise.all([
-    openImports(options.cacheFrom ?? [], platform, engine, layers),
-    openExports(placed, platform, engine, layers),
+    openImports(options.cacheFrom ?? [], own, engine, layers),
+    openExports(placed, own[0] ?? engine.settings.hostPlatform, engine, layers),
   ])
   layers.ask(imports)
   return new OpenCache(imports, exports, placed.length < targets.length, engine, layers)
@@ -82,36 +74,41 @@ class OpenCache implements RemoteCache {
     return this.#imports.distrust(diffId)
   }
 
-  annotate(built: FinishedBuild, blobs: readonly Descriptor[]): Readonly<Record<string, string>> {
-    if (!this.#isInline) return {}
-    const records = recordsOf(this.#builtRecords(built), 'min', this.#layers)
-    const byLayer = new Map(built.solution.rootfs.diffIds.map((diffId, i) => [diffId, blobs[i]]))
-    return {
-      [inlineAnnotation]: packInline(describeRecords(records, (diffId) => byLayer.get(diffId), this.#layers, this.#engine)),
+  annotator(solved: readonly SolvedPlan[]): Annotate | undefined {
+    if (!this.#isInline) return undefined
+    return (image, blobs) => {
+      const { diff_ids: result } = image.config.rootfs
+      const records = recordsOf({ ...this.#builtRecords(solved), result }, 'min', this.#layers)
+      const byLayer = new Map(result.map((diffId, i) => [diffId, blobs[i]]))
+      const document = describeRecords(records, (diffId) => byLayer.get(diffId), this.#layers, this.#engine)
+      return { [inlineAnnotation]: packInline(document) }
     }
   }
 
-  async finish(built: FinishedBuild): Promise<readonly CacheSummary[]> {
-    const records = this.#builtRecords(built)
+  async finish(solved: readonly SolvedPlan[]): Promise<readonly CacheSummary[]> {
+    const records = this.#builtRecords(solved)
     await this.#exports.upload(records, undefined)
-    const steps = stepIds(built.plan)
-    const vertices = built.solution.vertices.filter(({ id }) => steps.has(id))
-    const taken = this.#imports.summaries(vertices, records.recordOf, this.#engine.ctx)
+    const steps = solved.flatMap(({ plan, solution }) => {
+      const ids = idsOf(plan, stepKinds)
+      return solution.vertices.filter(({ id }) => ids.has(id))
+    })
+    const distinct = [...new Map(steps.map((step) => [step.id, step])).values()]
+    const taken = this.#imports.summaries(distinct, records.recordOf, this.#engine.ctx)
     // Nothing more is read from them, and a directory that is written too can be swept.
     await this.#imports[Symbol.asyncDispose]()
     return [...taken, ...(await this.#exports.publish())]
   }
 
-  #builtRecords({ plan, solution, imageKey }: FinishedBuild): BuiltRecords {
+  #builtRecords(solved: readonly SolvedPlan[]): BuiltRecords {
     const recordOf = (key: Digest): CacheRecord | undefined => this.#records?.find(key)
-    const steps = stepIds(plan)
-    const merges = new Set(plan.vertices.flatMap(({ id, op }) => (op.kind === 'merge' ? [id] : [])))
+    const steps = solved.flatMap(({ plan, solution }) => {
+      const ids = idsOf(plan, [...stepKinds, 'merge'])
+      return solution.vertices.filter(({ id }) => ids.has(id)).flatMap(({ key }) => recordOf(key.digest) ?? [])
+    })
     return {
-      steps: solution.vertices
-        .filter(({ id }) => steps.has(id) || merges.has(id))
-        .flatMap(({ key }) => recordOf(key.digest) ?? []),
-      image: recordOf(imageKey),
-      result: solution.rootfs.diffIds,
+      steps,
+      images: solved.flatMap((each) => recordOf(imageRecordKey(each)) ?? []),
+      result: solved.flatMap(({ solution }) => solution.rootfs.diffIds),
       recordOf,
     }
   }
@@ -122,6 +119,6 @@ class OpenCache implements RemoteCache {
   }
 }
 
-function stepIds({ vertices }: BuildPlan): ReadonlySet<string> {
-  return new Set(vertices.flatMap(({ id, op }) => (stepKinds.includes(op.kind) ? [id] : [])))
+function idsOf({ vertices }: BuildPlan, kinds: readonly string[]): ReadonlySet<string> {
+  return new Set(vertices.flatMap(({ id, op }) => (kinds.includes(op.kind) ? [id] : [])))
 }

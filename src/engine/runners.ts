@@ -5,7 +5,7 @@ import type { CanonicalValue } from '../core/canonical.js'
 import { SolveError, systemCode } from '../core/errors.js'
 import type { GitOp, HttpOp, InlineOp, MkdirOp, Op } from '../graph/op.js'
 import { layerStack } from '../layer/stack.js'
-import { createContextRunner } from '../ops/context.js'
+import { type ContextDirectories, createContextRunner } from '../ops/context.js'
 import { createCopyRunner } from '../ops/copy.js'
 import { createExecRunner } from '../ops/exec.js'
 import type { FindSecret } from '../ops/exec-mounts.js'
@@ -23,7 +23,7 @@ import type { RemoteCache } from './remote-cache.js'
 export function createPorts(
   engine: Engine,
   layers: EngineLayers,
-  directories: Readonly<Record<string, string>>,
+  directories: ContextDirectories,
   options: BuildOptions,
   cache: Pick<RemoteCache, 'wrap'> | undefined,
 ): SolverPorts {
@@ -43,19 +43,14 @@ function createRecords(store: Store): CacheRecords {
   }
 }
 
-function createRunners(
-  engine: Engine,
-  layers: EngineLayers,
-  directories: Readonly<Record<string, string>>,
-  options: BuildOptions,
-): OpRunners {
+function createRunners(engine: Engine, layers: EngineLayers, directories: ContextDirectories, options: BuildOptions): OpRunners {
   const { store, pool, settings } = engine
   const layerPort = createLayerPort(engine, layers)
   const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
   return {
     image: createImageRunner(layers),
     context: createContextRunner({
-      directories: new Map(Object.entries(directories)),
+      directories,
       memoDirectory: store.directory('memo'),
       pool,
       nowMs: settings.now,
@@ -88,7 +83,7 @@ function createRunners(
         blobs: store.blobs,
         memoDirectory: store.directory('memo'),
         env: settings.env,
-        nowMs: settings.now,
+        findSecret: secretFinder(options.secrets ?? {}),
       })
     }),
     git: lazyRunner<GitOp>(async () => {
@@ -106,9 +101,9 @@ function createLayerPort({ store, pool }: Engine, layers: EngineLayers): LayerPo
       return layerDirectories(store, diffIds)
     },
     begin: () => store.snapshots.prepare(),
-    async finish(layer, knownContent, ctx) {
+    async finish(layer, written, ctx) {
       const { commitLayer } = await import('../ops/commit.js')
-      return commitLayer(layer, knownContent, { store, pool }, ctx)
+      return commitLayer(layer, written, { store, pool }, ctx)
     },
   }
 }
@@ -138,7 +133,8 @@ function lazyRunner<O extends Op>(load: () => Promise<OpRunner<O>>): OpRunner<O>
   }
 }
 
-function secretFinder(secrets: Readonly<Record<string, SecretSource>>): FindSecret {
+/** Finds the secrets of a build by their ids. */
+export function secretFinder(secrets: Readonly<Record<string, SecretSource>>): FindSecret {
   return async (id) => {
     const source = Object.hasOwn(secrets, id) ? secrets[id] : undefined
     if (source === undefined) return undefined

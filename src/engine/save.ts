@@ -1,18 +1,22 @@
 /** `save`: images of the store as one archive. */
+import type { Platform } from '../core/platform.js'
 import { isReference, parseReference, type Reference } from '../core/reference.js'
-import type { ArchiveImage } from '../exporter/docker-archive.js'
+import type { ArchiveEntry } from '../exporter/docker-archive.js'
+import type { LayoutImage } from '../exporter/oci-layout.js'
 import type { StoredImage } from '../store/types.js'
 import { type Engine, withEngine } from './engine.js'
-import { requireImage } from './images.js'
+import { requireImages, type StoredImages } from './images.js'
 import { createLayers } from './layers.js'
 import type { EngineOptions } from './options.js'
-import { archiveName, writeArchive } from './outputs.js'
+import { archiveEntry, archiveName, writeArchive } from './outputs.js'
 import { describeStored, loadStored } from './stored.js'
 
 /** What to save and where. */
 export interface SaveOptions extends EngineOptions {
   /** Names or ids. An image that is given by id has no name in the archive. */
   readonly images: readonly string[]
+  /** Only the images for this platform; all that the names stand for. */
+  readonly platform?: Platform | undefined
   /** `docker`, which is an OCI archive too. */
   readonly format?: 'docker' | 'oci' | undefined
   readonly dest: string | { readonly stream: NodeJS.WritableStream }
@@ -24,29 +28,36 @@ export interface SaveOptions extends EngineOptions {
 export function saveImages(options: SaveOptions): Promise<void> {
   return withEngine(options, async (engine) => {
     const layers = createLayers(engine)
-    const archived: ArchiveImage[] = []
-    for (const { stored, names } of selected(options.images, engine)) {
-      const image = await loadStored(stored, engine)
-      const described = await describeStored(stored, image, 'save', engine, layers)
-      archived.push({ image, described, names: names.map(archiveName) })
+    const archived: ArchiveEntry[] = []
+    for (const { all, names } of selected(options, engine)) {
+      const images: LayoutImage[] = []
+      for (const stored of all) {
+        const image = await loadStored(stored, engine)
+        images.push({ image, described: await describeStored(stored, image, 'save', engine, layers) })
+      }
+      archived.push(await archiveEntry(images, all.length > 1, names.map(archiveName), engine))
     }
     await writeArchive(archived, options.format ?? 'docker', options.dest, options.tar ?? true, engine)
   })
 }
 
-function selected(
-  names: readonly string[],
-  engine: Engine,
-): Iterable<{ readonly stored: StoredImage; readonly names: Reference[] }> {
-  const images = new Map<string, { readonly stored: StoredImage; readonly names: Reference[] }>()
-  for (const name of names) {
-    const stored = requireImage(name, engine)
-    const entry = images.get(stored.id) ?? { stored, names: [] }
+/** What names stand for: one image, or those of an index. */
+interface Selected {
+  readonly all: StoredImages
+  readonly names: Reference[]
+}
+
+function selected({ images, platform }: SaveOptions, engine: Engine): Iterable<Selected> {
+  const found = new Map<string, Selected>()
+  for (const name of images) {
+    const all = requireImages(name, platform, engine)
+    const key = all.map(({ id }) => id).join()
+    const entry = found.get(key) ?? { all, names: [] }
     const reference = parseReference(name)
-    if (isReference(reference) && !isId(name, stored)) entry.names.push(reference)
-    images.set(stored.id, entry)
+    if (isReference(reference) && !isId(name, all[0])) entry.names.push(reference)
+    found.set(key, entry)
   }
-  return images.values()
+  return found.values()
 }
 
 function isId(name: string, { id }: StoredImage): boolean {

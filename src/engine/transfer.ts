@@ -3,11 +3,14 @@ import type { Descriptor } from '../core/descriptor.js'
 import type { Digest } from '../core/digest.js'
 import type { Platform } from '../core/platform.js'
 import { formatReference } from '../core/reference.js'
+import type { AssembledImage } from '../exporter/assemble.js'
+import type { DescribedImage } from '../exporter/manifest.js'
+import { imagesOfTag } from '../store/images.js'
 import { withEngine } from './engine.js'
-import { readKnown, rememberImage, requireImage, requireReference } from './images.js'
+import { readKnown, rememberImage, requireImages, requireReference } from './images.js'
 import { createLayers } from './layers.js'
 import type { EngineOptions } from './options.js'
-import { pushToRegistry } from './push.js'
+import { pushAll } from './push.js'
 import { loadStored, originalManifest } from './stored.js'
 
 /** What to pull. */
@@ -41,13 +44,20 @@ export function pullImage(options: PullOptions): Promise<PullResult> {
     const stored = rememberImage(remote, engine)
     await createLayers(engine).unpack(stored.diffIds, 'pull', ctx)
     const digest = (remote.indexDescriptor ?? remote.descriptor).digest
-    return { reference: full, imageId: stored.id, digest, isNew: before?.image !== stored.id }
+    return {
+      reference: full,
+      imageId: stored.id,
+      digest,
+      isNew: before === undefined || !imagesOfTag(before).includes(stored.id),
+    }
   })
 }
 
 /** What to push: names of images in the store that name their registry too. */
 export interface PushOptions extends EngineOptions {
   readonly references: readonly string[]
+  /** Only the image for this platform; an index of all where a name has several. */
+  readonly platform?: Platform | undefined
 }
 
 /** Pushes images, each under its name. Returns the manifests in the order of the names. */
@@ -56,22 +66,22 @@ export function pushImages(options: PushOptions): Promise<readonly Descriptor[]>
     const layers = createLayers(engine)
     const pushed: Descriptor[] = []
     for (const name of options.references) {
-      const stored = requireImage(name, engine)
-      const image = await loadStored(stored, engine)
-      const original = await originalManifest(stored, 'push', engine, layers)
+      const all = requireImages(name, options.platform, engine)
+      const images: { readonly image: AssembledImage; readonly original: DescribedImage | undefined }[] = []
+      for (const stored of all) {
+        const original = await originalManifest(stored, 'push', engine, layers)
+        images.push({ image: await loadStored(stored, engine), original })
+      }
       const work = {
-        image,
-        original,
+        images,
+        isIndex: all.length > 1,
         names: [requireReference(name)],
         choice: { compression: 'gzip', force: false },
         format: 'oci',
         annotations: {},
         progressId: 'push',
       } as const
-      const { descriptor, rawManifest } = await pushToRegistry(work, engine, layers)
-      engine.store.blobs.writeBytes(rawManifest)
-      engine.store.images.save({ ...stored, manifests: [descriptor] })
-      pushed.push(descriptor)
+      pushed.push((await pushAll(work, engine, layers)).descriptor)
     }
     return pushed
   })

@@ -1,20 +1,23 @@
 /**
  * The blobs of an image's layers: those that are known are used, the others are made of the layers' files.
  *
- * A blob that was made is remembered in the layer's record, so that the next export or push only copies. A pulled layer keeps
- * its blob, whatever its compression, unless `force` is set.
+ * A blob that was made is remembered in the layer's record, with its level and compressor, so that the next export or push
+ * only copies. A pulled layer keeps its blob, whatever its compression, unless `force` is set.
  */
 import type { Context } from '../core/context.js'
 import { type Compression, type Descriptor, layerCompression, mediaTypes } from '../core/descriptor.js'
 import { type DiffID, shortHex } from '../core/digest.js'
 import { StoreError } from '../core/errors.js'
 import type { WorkerPool } from '../io/pool.js'
+import { compressorName, defaultLevel } from '../layer/compress.js'
 import type { CompressedLayer, CompressLayerTask } from '../layer/tasks.js'
 import type { LayerRecord, Store } from '../store/types.js'
 
 /** Which blobs are wanted. */
 export interface BlobChoice {
   readonly compression: Compression
+  /** Undefined: mille's own, and a blob of any level will do. */
+  readonly level?: number | undefined
   /** Only this compression will do. */
   readonly force: boolean
 }
@@ -43,7 +46,7 @@ export async function provideBlob(
   const record = recordOf(diffId, ports)
   const known = knownBlob(record, choice, ports) ?? (await vouchedBlob(record, choice, ports))
   if (known !== undefined) return known
-  const name = `${diffId} ${choice.compression} ${choice.force}`
+  const name = `${diffId} ${choice.compression} ${choice.level} ${choice.force}`
   const running = ports.making.get(name)
   if (running !== undefined) return running
   const made = makeBlob(diffId, choice, ports, progressId, ctx).finally(() => ports.making.delete(name))
@@ -59,14 +62,32 @@ function recordOf(diffId: DiffID, { store }: BlobPorts): LayerRecord {
   })
 }
 
-/** The compression that was asked for before others, what is here before what would have to be fetched. */
+/**
+ * The compression that was asked for before others, what is here before what would have to be fetched.
+ *
+ * A blob that was made here counts only where it is what would be made now: what earlier exports asked for must not change
+ * the digest of this one.
+ */
 function knownBlob(record: LayerRecord, choice: BlobChoice, { store }: BlobPorts): Descriptor | undefined {
   const usable = record.blobs.filter(
     (blob) => store.blobs.has(blob.digest) || (record.sources.length > 0 && record.snapshot === undefined),
   )
-  const wanted = usable.filter((blob) => layerCompression(blob.mediaType) === choice.compression)
-  const candidates = choice.force ? wanted : [...wanted, ...usable]
+  const isWanted = (blob: Descriptor): boolean =>
+    layerCompression(blob.mediaType) === choice.compression && hasLevel(blob, choice)
+  const wanted = usable.filter(isWanted)
+  const foreign = usable.filter(({ annotations }) => annotations?.[levelAnnotation] === undefined)
+  const candidates = choice.force ? wanted : [...wanted, ...foreign]
   return candidates.find((blob) => store.blobs.has(blob.digest)) ?? candidates[0]
+}
+
+/** In the store's record of a blob that was made here: the level, and the compressor with its version. */
+const levelAnnotation = 'mille.compression-level'
+const compressorAnnotation = 'mille.compressor'
+
+/** Of a blob from elsewhere the level is not known: it will do where none is asked for. */
+function hasLevel({ annotations }: Descriptor, { compression, level }: BlobChoice): boolean {
+  const made = annotations?.[levelAnnotation]
+  return made === undefined ? level === undefined : made === String(level ?? defaultLevel(compression))
 }
 
 /** A layer whose files were needed here has verified blobs, or makes one. */
@@ -86,23 +107,45 @@ async function makeBlob(
 ): Promise<Descriptor> {
   const { store, pool } = ports
   const { compression } = choice
-  await ports.unpack([diffId], progressId, ctx)
-  const { snapshot, ...record } = recordOf(diffId, ports)
-  const verified = knownBlob(record, choice, ports)
+  const level = choice.level ?? defaultLevel(compression)
+  const files = await bringFiles(diffId, ports, progressId, ctx)
+  const verified = knownBlob(recordOf(diffId, ports), choice, ports)
   if (verified !== undefined) return verified
-  if (snapshot === undefined) throw new Error(`layer ${diffId} was unpacked and has no files`)
   const item = `compress ${shortHex(diffId)}`
   const report = (current: number, done: boolean): void =>
     ctx.emit({ type: 'progress', id: progressId, item, current, done, atMs: ports.now() })
   report(0, false)
   const output = store.blobs.temporaryPath()
-  const task: CompressLayerTask = { upper: store.snapshots.pathOf(snapshot), compression, output, diffId }
-  const made = await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
+  const task: CompressLayerTask = { ...files, compression, level, output, diffId }
+  const made =
+    recordOf(diffId, ports).size <= smallBytes
+      ? await (await import('../layer/tasks.js')).compressLayerTask(task)
+      : await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
   store.blobs.adopt(output, made.digest)
   const blob: Descriptor = { mediaType: layerMediaTypes[compression], digest: made.digest, size: made.size }
-  store.layers.save({ ...recordOf(diffId, ports), blobs: [blob] })
+  const annotations = { [levelAnnotation]: String(level), [compressorAnnotation]: compressorName(compression) }
+  const { snapshot: _, ...record } = recordOf(diffId, ports)
+  store.layers.save({ ...record, blobs: [{ ...blob, annotations }] })
   report(made.size, true)
   return blob
+}
+
+/** Up to this size a layer is compressed before a thread would have started. */
+const smallBytes = 1 << 20
+
+/** The directory that a layer is packed from: its own, or with an epoch that of the layer that it is a rewrite of. */
+async function bringFiles(
+  diffId: DiffID,
+  ports: BlobPorts,
+  progressId: string,
+  ctx: Context,
+): Promise<Pick<CompressLayerTask, 'upper' | 'epoch'>> {
+  const { snapshot, rewriteOf } = recordOf(diffId, ports)
+  const source = snapshot === undefined && rewriteOf !== undefined ? rewriteOf : { diffId }
+  await ports.unpack([source.diffId], progressId, ctx)
+  const found = recordOf(source.diffId, ports).snapshot
+  if (found === undefined) throw new Error(`layer ${source.diffId} was unpacked and has no files`)
+  return { upper: ports.store.snapshots.pathOf(found), ...('epoch' in source ? { epoch: source.epoch } : {}) }
 }
 
 const layerMediaTypes: Readonly<Record<Compression, string>> = {

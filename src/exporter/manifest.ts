@@ -1,5 +1,5 @@
-/** Image → manifest: the config and the compressed layers by digest, in OCI's or Docker's media types. Pure. */
-import { type Descriptor, layerCompression, type Manifest, mediaTypes } from '../core/descriptor.js'
+/** Image → manifest → index: config, compressed layers and manifests by digest, in OCI's or Docker's media types. Pure. */
+import { type Descriptor, type Index, layerCompression, type Manifest, mediaTypes } from '../core/descriptor.js'
 import { digestOf } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import type { AssembledImage } from './assemble.js'
@@ -46,6 +46,42 @@ export function describeImage(
     platform: image.platform,
   }
   return { manifest, rawManifest, descriptor }
+}
+
+/** An index with the bytes that are hashed and the descriptor that points at them. */
+export interface DescribedIndex {
+  readonly index: Index
+  readonly rawIndex: string
+  readonly descriptor: Descriptor
+}
+
+/** An image as an index lists it: with its platform, which the descriptor of a loaded or pulled manifest may lack. */
+export function indexEntry({ platform }: AssembledImage, { descriptor }: DescribedImage): Descriptor {
+  const { mediaType, digest, size } = descriptor
+  return { mediaType, digest, size, platform }
+}
+
+/**
+ * Writes the index of several manifests.
+ *
+ * @param manifests what it lists, in this order; of images each with its platform
+ * @param annotations of the index
+ */
+export function describeIndex(
+  manifests: readonly Descriptor[],
+  format: ManifestFormat,
+  annotations: Readonly<Record<string, string>> = {},
+): DescribedIndex {
+  const mediaType = format === 'oci' ? mediaTypes.ociIndex : mediaTypes.dockerManifestList
+  const index: Index = {
+    schemaVersion: 2,
+    mediaType,
+    manifests,
+    ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
+  }
+  const rawIndex = JSON.stringify(index)
+  const descriptor = { mediaType, digest: digestOf(rawIndex), size: Buffer.byteLength(rawIndex) }
+  return { index, rawIndex, descriptor }
 }
 
 /** The same blob's media type in the other family where that has one; Docker's has none for zstd. */

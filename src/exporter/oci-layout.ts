@@ -1,5 +1,5 @@
 /**
- * Writes an image as an OCI image layout (image-spec, image-layout.md), into a directory or a tar.
+ * Writes images as an OCI image layout (image-spec, image-layout.md), into a directory or a tar.
  *
  * The same files with a `manifest.json` are a docker archive (docker-archive.ts). A layout that is there already keeps its
  * other images; an image of the same name is replaced in its index.
@@ -8,7 +8,7 @@ import { type Descriptor, type Index, mediaTypes } from '../core/descriptor.js'
 import { BuildError } from '../core/errors.js'
 import type { Store } from '../store/types.js'
 import type { AssembledImage } from './assemble.js'
-import type { DescribedImage } from './manifest.js'
+import type { DescribedImage, DescribedIndex } from './manifest.js'
 import { type Sink, type SinkFile, textFile } from './sink.js'
 
 /** The annotation with the tag of an image in a layout. */
@@ -24,16 +24,24 @@ export interface LayoutName {
   readonly tag: string
 }
 
-/** An image of a layout with the names that it gets there. */
+/** An image of a layout. */
 export interface LayoutImage {
   readonly image: AssembledImage
   readonly described: DescribedImage
+}
+
+/** What names in a layout stand for: one image, or an index with all its images. */
+export interface LayoutEntry {
+  /** First the one for readers that know no index. */
+  readonly images: readonly [LayoutImage, ...LayoutImage[]]
+  /** Undefined: the names are those of the only image. */
+  readonly index: DescribedIndex | undefined
   readonly names: readonly LayoutName[]
 }
 
 /** Writes the blobs, the index and `oci-layout`. The bytes of all layers must be in the store. */
 export async function writeLayout(
-  images: readonly LayoutImage[],
+  entries: readonly LayoutEntry[],
   sink: Sink,
   store: Pick<Store, 'blobs'>,
   signal: AbortSignal,
@@ -45,14 +53,17 @@ export async function writeLayout(
     await sink.file(file, signal)
   }
   let index = readIndex(sink)
-  for (const { image, described, names } of images) {
-    const { manifest, rawManifest, descriptor } = described
-    for (const layer of manifest.layers) {
-      await once({ path: blobPath(layer), size: layer.size, open: () => store.blobs.open(layer) })
+  for (const entry of entries) {
+    for (const { image, described } of entry.images) {
+      const { manifest, rawManifest, descriptor } = described
+      for (const layer of manifest.layers) {
+        await once({ path: blobPath(layer), size: layer.size, open: () => store.blobs.open(layer) })
+      }
+      await once(textFile(blobPath(manifest.config), image.rawConfig))
+      await once(textFile(blobPath(descriptor), rawManifest))
     }
-    await once(textFile(blobPath(manifest.config), image.rawConfig))
-    await once(textFile(blobPath(descriptor), rawManifest))
-    index = addToIndex(index, descriptor, names)
+    if (entry.index !== undefined) await once(textFile(blobPath(entry.index.descriptor), entry.index.rawIndex))
+    index = addToIndex(index, entry.index?.descriptor ?? entry.images[0].described.descriptor, entry.names)
   }
   await sink.file(textFile('oci-layout', '{"imageLayoutVersion":"1.0.0"}'), signal)
   await sink.file(textFile('index.json', JSON.stringify(index)), signal)

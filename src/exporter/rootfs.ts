@@ -34,15 +34,50 @@ interface Found {
   readonly first: string | undefined
 }
 
-/** The whole view as a tar. */
-export function rootfsTar(view: FileView, options: Pick<TarBlockOptions, 'epoch'> = {}): Readable {
-  return Readable.from(tarOfEntries(tarEntries(view), options), { objectMode: false })
+/** A view and the directory of the output that it goes to: relative, one level; empty for the output itself. */
+export interface PlacedView {
+  readonly view: FileView
+  readonly folder: string
 }
 
-function* tarEntries(view: FileView): Generator<LayerEntry, void, void> {
-  for (const found of walkView(view)) {
-    const entry = tarEntry(found, view)
-    if (entry !== undefined) yield entry
+/** Whole views as one tar. */
+export function rootfsTar(views: readonly PlacedView[], options: Pick<TarBlockOptions, 'epoch'> = {}): Readable {
+  return Readable.from(tarOfEntries(tarEntries(views), options), { objectMode: false })
+}
+
+function* tarEntries(views: readonly PlacedView[]): Generator<LayerEntry, void, void> {
+  const taken = new TakenPaths()
+  for (const { view, folder } of views) {
+    if (folder !== '') yield { ...folderEntry, path: folder }
+    const prefix = folder === '' ? '' : `${folder}/`
+    for (const found of walkView(view)) {
+      const entry = tarEntry(found, view)
+      if (entry === undefined) continue
+      const path = `${prefix}${entry.path}`
+      if (taken.isTakenDirectory(path, entry.type === 'directory')) continue
+      yield { ...entry, path, target: entry.type === 'link' ? `${prefix}${entry.target}` : entry.target }
+    }
+  }
+}
+
+const folderEntry: Omit<LayerEntry, 'path'> = {
+  ...{ type: 'directory', mode: 0o755, uid: 0, gid: 0, size: 0, mtime: 0, target: '', major: 0, minor: 0 },
+  ...{ xattrs: [], hostPath: '' },
+}
+
+/** What several views have put into one output: directories may meet, nothing else. */
+class TakenPaths {
+  readonly #directories = new Map<string, boolean>()
+
+  /** True for a directory that is there already. @throws BuildError EXPORT_FAILED for anything else that is. */
+  isTakenDirectory(path: string, isDirectory: boolean): boolean {
+    const before = this.#directories.get(path)
+    this.#directories.set(path, isDirectory)
+    if (before === undefined) return false
+    if (before && isDirectory) return true
+    throw new BuildError('EXPORT_FAILED', `the images of two platforms both have "${path}"`, {
+      hint: 'give each platform a directory: leave out platform-split=false',
+    })
   }
 }
 
@@ -95,27 +130,54 @@ function xattrsOf(hostPath: string): LayerEntry['xattrs'] {
 
 /** For `exportDirectoryTask`. */
 export interface ExportDirectoryTask {
-  /** Directories of the layers, bottom first. */
-  readonly hostLowers: readonly string[]
+  /** Directories of the layers of each image, bottom first, and where below the destination it goes. */
+  readonly parts: readonly { readonly hostLowers: readonly string[]; readonly folder: string }[]
   /** An absolute path; made when missing. */
   readonly destination: string
+  /** Seconds since 1970 that no time is later than. */
+  readonly epoch?: number
 }
 
 /** `writeRootfs` in a worker. */
-export function exportDirectoryTask({ hostLowers, destination }: ExportDirectoryTask): void {
-  writeRootfs(layerStack(hostLowers), destination)
+export function exportDirectoryTask({ parts, destination, epoch }: ExportDirectoryTask): void {
+  writeRootfs(
+    parts.map(({ hostLowers, folder }) => ({ view: layerStack(hostLowers), folder })),
+    destination,
+    epoch,
+  )
 }
 
 /**
- * Writes the view below `destination`; what is there and has another name stays. Synchronous: for a worker.
+ * Writes the views below `destination`; what is there and has another name stays. Synchronous: for a worker.
  *
- * @throws BuildError EXPORT_FAILED when something at the destination is in the way
+ * @throws BuildError EXPORT_FAILED when something at the destination is in the way, or two views have the same file
  */
-export function writeRootfs(view: FileView, destination: string): void {
+export function writeRootfs(views: readonly PlacedView[], destination: string, epoch: number | undefined): void {
+  const taken = new TakenPaths()
+  for (const { view, folder } of views)
+    writeView(clamped(view, epoch), folder === '' ? destination : `${destination}/${folder}`, taken)
+}
+
+/** The view with no time later than `epoch`. */
+function clamped(view: FileView, epoch: number | undefined): FileView {
+  if (epoch === undefined) return view
+  const latest = BigInt(epoch) * 1_000_000_000n
+  return {
+    lstat(path) {
+      const entry = view.lstat(path)
+      return entry !== undefined && entry.mtimeNs > latest ? { ...entry, mtimeNs: latest } : entry
+    },
+    readdir: (path) => view.readdir(path),
+    readlink: (path) => view.readlink(path),
+  }
+}
+
+function writeView(view: FileView, destination: string, taken: TakenPaths): void {
   inPlace(destination, () => mkdirSync(destination, { recursive: true }))
   const directories: { readonly target: string; readonly entry: FileEntry }[] = []
   for (const found of walkView(view)) {
     const target = `${destination}/${found.path}`
+    taken.isTakenDirectory(target, found.entry.type === 'directory')
     inPlace(target, () => writeEntry(found, target, destination, view))
     if (found.entry.type === 'directory') directories.push({ target, entry: found.entry })
   }

@@ -4,7 +4,7 @@
  */
 import type { Dockerfile, FromInstruction, Instruction } from '../../grammar/ast.js'
 import type { Diagnostic } from '../core/diagnostic.js'
-import { type Platform, parsePlatform } from '../core/platform.js'
+import { formatPlatform, type Platform, parsePlatform } from '../core/platform.js'
 import { didYouMean } from '../core/suggest.js'
 import { unusedBuildArgs } from './args.js'
 import { type FoundDependencies, findDependencies } from './dependencies.js'
@@ -21,7 +21,7 @@ import type { Analysis, FileSource, Stage, Step } from './stages.js'
 /** Makes stages of a syntax tree. Never throws for what is wrong with the file: see `diagnostics`. */
 export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
   const diagnostics: Diagnostic[] = []
-  const platform = targetPlatform(options, diagnostics)
+  const platform = options.platform ?? options.buildPlatform
   const { globals: globalSteps, stages: groups } = groupByStage(ast, diagnostics)
   const predefined = predefinedArgs(options.buildPlatform, platform, options.target ?? lastStageName(ast), options.buildArgs)
   const globals = readGlobals(globalSteps, predefined, options.buildArgs, ast.escape, diagnostics)
@@ -30,25 +30,13 @@ export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
   const reachable = target === undefined ? [] : reachableStages(stages, [target])
   for (const index of reachable) diagnostics.push(...(stages[index]?.problems ?? []))
   const epoch = sourceDateEpoch({ options, globals: globals.values, stages })
-  if (epoch !== undefined && 'problem' in epoch) diagnostics.push(badEpoch(epoch.problem))
+  const isBad = epoch !== undefined && 'problem' in epoch
+  if (isBad) diagnostics.push(badEpoch(epoch.problem))
   diagnostics.push(...unusedBuildArgs(options.buildArgs, declaredArgs(ast.instructions), predefined.keys()))
   return {
     ...{ source: ast.source, escape: ast.escape, options, platform, globals: globals.values },
-    ...{ stages, target, reachable, diagnostics },
+    ...{ epoch: isBad ? undefined : epoch, stages, target, reachable, diagnostics },
   }
-}
-
-function targetPlatform(options: FrontendOptions, diagnostics: Diagnostic[]): Platform {
-  const [first, second] = options.platforms
-  if (second !== undefined) {
-    diagnostics.push({
-      severity: 'error',
-      code: 'USAGE_BAD_FLAG',
-      message: `--platform names ${options.platforms.length} platforms, only one at a time is supported`,
-      hint: 'build each platform by itself',
-    })
-  }
-  return first ?? options.buildPlatform
 }
 
 function badEpoch(message: string): Diagnostic {
@@ -127,7 +115,8 @@ function readStage(
     ...{ globals: globals.env, globalNames: globals.values.keys(), escape: ast.escape },
   })
   const name = stageNames[index]
-  const label = name ?? (stageNames.length > 1 ? `stage-${index}` : '')
+  const ownLabel = name ?? (stageNames.length > 1 ? `stage-${index}` : '')
+  const label = options.isOneOfSeveral ? `${formatPlatform(platform)} ${ownLabel}`.trimEnd() : ownLabel
   const stage: Stage = {
     ...{ index, name, label, base, baseName, baseSpan: from.base.span, platform, span: from.span },
     ...{ steps: all, dependencies: dependencies.dependencies, problems: [...problems, ...dependencies.problems] },

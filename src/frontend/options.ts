@@ -14,12 +14,16 @@ export interface FrontendOptions {
   /** The stage asked for, by name or number; undefined: the last one. */
   readonly target: string | undefined
   readonly buildArgs: Readonly<Record<string, string>>
-  /** What the image is for. Empty: `buildPlatform`. Only one is supported at a time. */
-  readonly platforms: readonly Platform[]
+  /** What the image is for; undefined: `buildPlatform`. A build for several platforms has a plan for each. */
+  readonly platform: Platform | undefined
+  /** The plan is one of several: its steps say for which platform they are. */
+  readonly isOneOfSeveral: boolean
   /** This machine's platform: the BUILD* arguments. */
   readonly buildPlatform: Platform
   /** By name as given; `name::os/arch` holds for one platform only. */
   readonly contexts: Readonly<Record<string, NamedContext>>
+  /** Set when the main context is the files of an image, by its name for `ResolveWorld.lookup`. */
+  readonly contextImage: string | undefined
   /** Patterns of the main context's ignore file, cleaned. */
   readonly ignore: readonly string[]
   /** `--label`: set last, not expanded. */
@@ -39,9 +43,11 @@ export function frontendOptions(buildPlatform: Platform, given: Partial<Frontend
   return {
     target: undefined,
     buildArgs: {},
-    platforms: [],
+    platform: undefined,
+    isOneOfSeveral: false,
     buildPlatform,
     contexts: {},
+    contextImage: undefined,
     ignore: [],
     labels: {},
     noCache: false,

@@ -106,7 +106,7 @@ class Resolution {
     if (stage === undefined) throw new Error(`there is no stage ${index}`)
     if (!this.#analysis.reachable.includes(index)) this.diagnostics.push(...stage.problems)
     // Images that instructions name do not wait for the base, whose triggers may name more.
-    const [complete] = await Promise.all([this.#withTriggers(stage), this.#resolveNamed(stage)])
+    const [complete] = await Promise.all([this.#withTriggers(stage), this.#resolveNamed(stage), this.#resolveContext(stage)])
     this.stages[index] = complete
     if (complete !== stage) await this.#resolveNamed(complete)
   }
@@ -117,6 +117,12 @@ class Resolution {
         if (source.kind === 'image') await this.#image(source.reference, stage.platform, { source: this.#analysis.source, span })
       }),
     )
+  }
+
+  /** A main context that is an image: any instruction may copy from it. */
+  async #resolveContext({ platform, baseSpan: span }: Stage): Promise<void> {
+    const { options, source } = this.#analysis
+    if (options.contextImage !== undefined) await this.#image(options.contextImage, platform, { source, span })
   }
 
   async #withTriggers(stage: Stage): Promise<Stage> {

@@ -114,7 +114,9 @@ export class StageLowering {
 
   /** The main build context. */
   contextFiles(): InputFiles {
-    return { vertex: this.plan.addContext('context', this.options.ignore), isRootfs: false }
+    const { contextImage, ignore } = this.resolved.analysis.options
+    if (contextImage !== undefined) return this.#files({ kind: 'image', reference: contextImage })
+    return { vertex: this.plan.addContext('context', ignore), isRootfs: false }
   }
 
   #files(source: FileSource): InputFiles {

@@ -3,6 +3,7 @@ import type { Instruction } from '../../grammar/ast.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import type { Platform } from '../core/platform.js'
 import type { SourceFile, Span } from '../core/span.js'
+import type { SourceDateEpoch } from './epoch.js'
 import type { FrontendOptions } from './options.js'
 
 /** Where an instruction stands; what is said about it points there. */
@@ -39,7 +40,7 @@ export interface Stage {
   readonly index: number
   /** In lower case; undefined when it has none. */
   readonly name: string | undefined
-  /** What progress lines say: the name, `stage-N`, or nothing in a file of one unnamed stage. */
+  /** What progress lines say: the name, `stage-N`, or nothing in a file of one unnamed stage; after the platform if there are several. */
   readonly label: string
   readonly base: FileSource
   /** The base as written, expanded. */
@@ -64,6 +65,8 @@ export interface Analysis {
   readonly options: FrontendOptions
   readonly platform: Platform
   readonly globals: GlobalArgs
+  /** The time that SOURCE_DATE_EPOCH asks for; undefined: none, or what it says is wrong. */
+  readonly epoch: SourceDateEpoch | undefined
   readonly stages: readonly Stage[]
   /** The stage asked for; undefined when there is none (then `diagnostics` says why). */
   readonly target: number | undefined

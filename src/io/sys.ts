@@ -9,6 +9,7 @@ import { closeSync, constants as fsConstants, openSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
+import { systemCode } from '../core/errors.js'
 import { decodePath, encodePath } from '../core/path-bytes.js'
 
 type Call = (...args: readonly unknown[]) => number
@@ -35,7 +36,7 @@ interface Libc {
 const openat2Number = 437
 
 const libc = lazily((): Libc => {
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
+  const koffi = loadKoffi()
   const library = koffi.load(null)
   const call = (prototype: string): Call => library.func(prototype) as unknown as Call
   const syscall = library.func(
@@ -60,6 +61,22 @@ const libc = lazily((): Libc => {
     ioctl: call('int ioctl(int fd, unsigned long request, _Inout_ uint8_t *value)'),
   }
 })
+
+type Koffi = typeof import('koffi')
+
+/**
+ * koffi's own entry first finds out on which of twenty systems it is, which takes ten times as long as loading its library
+ * for the common one; it is asked where that does not load (musl).
+ */
+function loadKoffi(): Koffi {
+  const load = createRequire(import.meta.url)
+  try {
+    return load(`@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`) as Koffi
+  } catch (error) {
+    if (!['MODULE_NOT_FOUND', 'ERR_DLOPEN_FAILED'].includes(systemCode(error) ?? '')) throw error
+    return load('koffi') as Koffi
+  }
+}
 
 function lazily<T>(make: () => T): () => T {
   let value: T | undefined

@@ -43,8 +43,13 @@ export interface ApplyOptions {
   readonly limitBytes?: number
   /** Where overlay looks for opaque directories: `user` for mounts with `userxattr`. Default `trusted`. */
   readonly overlayXattr?: 'trusted' | 'user'
-  /** `image`: `.wh.` names are deletions. `plain`: they are files like any other (rootfs archives). Default `image`. */
-  readonly form?: 'image' | 'plain'
+  /**
+   * `image`: `.wh.` names are deletions. `plain`: they are files like any other (rootfs archives). `context`: the same,
+   * but everything belongs to whoever unpacks it, and devices are refused. Default `image`.
+   */
+  readonly form?: 'image' | 'plain' | 'context'
+  /** The most entries that the tar may have. Default: as many as there are. */
+  readonly limitEntries?: number
 }
 
 /** What came out of a tar. */
@@ -105,6 +110,8 @@ class Unpacker implements TarVisitor {
   readonly #mask = process.umask()
   #file: { readonly fd: number; readonly hostPath: string; readonly entry: TarEntry; written: number } | undefined
   #tarSize = 0
+  #entries = 0
+  #fileSizes = 0
 
   constructor(target: string, options: ApplyOptions) {
     this.#target = target
@@ -119,9 +126,7 @@ class Unpacker implements TarVisitor {
   push(chunk: Buffer): void {
     this.#tarSize += chunk.length
     const limit = this.#options.limitBytes ?? defaultLimit
-    if (this.#tarSize > limit) {
-      throw new BuildError('LAYER_BAD_TAR', `the archive unpacks to more than ${limit.toLocaleString('en')} bytes`)
-    }
+    if (this.#tarSize > limit) throw tooLarge(limit)
     this.#hash.update(chunk)
     this.#reader.push(chunk)
   }
@@ -138,10 +143,12 @@ class Unpacker implements TarVisitor {
     this.#file = undefined
   }
 
-  entry(entry: TarEntry): void {
+  entry(given: TarEntry): void {
+    const entry = this.#options.form === 'context' ? asContextEntry(given) : given
+    this.#checkLimits(entry)
     const parts = nameParts(entry.path)
     const name = parts.pop()
-    const isImage = this.#options.form !== 'plain'
+    const isImage = (this.#options.form ?? 'image') === 'image'
     try {
       if (name === undefined) this.#applyRoot(entry)
       else if (isImage && name.startsWith(whiteoutPrefix)) this.#applyDeletion(entry, parts, name)
@@ -149,6 +156,16 @@ class Unpacker implements TarVisitor {
     } catch (error) {
       throw explain(error, entry)
     }
+  }
+
+  /** Holes count: what is small on the disk may take for ever to read. */
+  #checkLimits(entry: TarEntry): void {
+    const { limitBytes = defaultLimit, limitEntries = Number.POSITIVE_INFINITY } = this.#options
+    if (++this.#entries > limitEntries) {
+      throw new BuildError('LAYER_BAD_TAR', `the archive has more than ${limitEntries.toLocaleString('en')} entries`)
+    }
+    if (entry.type === 'file') this.#fileSizes += entry.size
+    if (this.#fileSizes > limitBytes) throw tooLarge(limitBytes)
   }
 
   #apply(entry: TarEntry, parent: string, name: string): void {
@@ -334,6 +351,21 @@ class Unpacker implements TarVisitor {
     makeNode(hostPath, 'character', 0, 0)
     this.#list.add('whiteout', hostPath.slice(this.#target.length + 1), 0)
   }
+}
+
+function tooLarge(limit: number): BuildError {
+  return new BuildError('LAYER_BAD_TAR', `the archive unpacks to more than ${limit.toLocaleString('en')} bytes`)
+}
+
+/** Files of a context have no owner of their own, and nothing in it may be a way to a device of this machine. */
+function asContextEntry(entry: TarEntry): TarEntry {
+  if (entry.type === 'character' || entry.type === 'block') {
+    throw new BuildError('LAYER_UNSUPPORTED', `the entry "${entry.path}" is a ${entry.type} device`, {
+      hint: 'devices belong to a machine, not to a build: leave it out of the archive',
+    })
+  }
+  const [uid = 0, gid = 0] = [process.getuid?.(), process.getgid?.()]
+  return { ...entry, uid, gid }
 }
 
 /** Node takes a number below 0 for "now", but not a Date. */

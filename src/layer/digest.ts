@@ -8,8 +8,8 @@ import { createHash } from 'node:crypto'
 import { type DiffID, type Digest, diffIdFromHex, digestFromHex } from '../core/digest.js'
 import { encodePath } from '../core/path-bytes.js'
 import { formatEntry } from './snapshot-list.js'
-import { type PackOptions, tarBlocks } from './tar.js'
-import type { LayerEntry } from './walk.js'
+import { type PackOptions, type TarBlockOptions, tarOfEntries } from './tar.js'
+import { type LayerEntry, walkLayer } from './walk.js'
 
 /** What `digestLayer` may be told. */
 export interface DigestOptions extends PackOptions {
@@ -39,6 +39,11 @@ export interface LayerDigest {
  * @param upper absolute path of the overlay upper directory
  */
 export function digestLayer(upper: string, options: DigestOptions = {}): LayerDigest {
+  return digestEntries(walkLayer(upper, options), options)
+}
+
+/** Finds the identities of the layer that has these entries, in tar order; the content of files is read at their host path. */
+export function digestEntries(found: Iterable<LayerEntry>, options: TarBlockOptions = {}): LayerDigest {
   const tar = createHash('sha256')
   const content = createHash('sha256')
   const entries: string[] = []
@@ -51,7 +56,7 @@ export function digestLayer(upper: string, options: DigestOptions = {}): LayerDi
     size += entry.size
     count++
   }
-  for (const block of tarBlocks(upper, { ...options, onEntry, reuseBuffer: true })) {
+  for (const block of tarOfEntries(found, { ...options, onEntry, reuseBuffer: true })) {
     tar.update(block)
     tarSize += block.length
   }

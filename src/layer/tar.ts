@@ -27,6 +27,8 @@ export interface TarBlockOptions extends PackOptions {
   readonly onEntry?: (entry: LayerEntry, content: string) => void
   /** sha256 (hex) of files by path, as far as they are known: these are not hashed again for `onEntry`. */
   readonly knownContent?: ReadonlyMap<string, string>
+  /** Called with each file after its content was read. */
+  readonly onRead?: (entry: LayerEntry, fd: number) => void
   /** Yield the same buffer again and again: for a consumer that is done with it when it asks for the next. */
   readonly reuseBuffer?: boolean
 }
@@ -103,6 +105,7 @@ function* putContent(sink: Sink, entry: LayerEntry, options: TarBlockOptions, re
       left -= readSome(sink, fd, left, entry, hash)
       if (sink.used === bufferSize) yield* flush(sink, reuse)
     }
+    options.onRead?.(entry, fd)
   } finally {
     closeSync(fd)
   }

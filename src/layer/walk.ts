@@ -85,7 +85,7 @@ function* walkDirectory(walk: Walk, hostPath: string, path: string): Generator<L
       if (walk.lowers === undefined || existsIn(walk.lowers, child)) yield marker('whiteout', child, childHost)
       continue
     }
-    if (name.startsWith(whiteoutPrefix)) refuseName(child)
+    refuseMarkerName(name, child)
     if (!stats.isDirectory()) {
       const entry = describeFile(walk, child, childHost, stats)
       if (entry !== undefined) yield entry
@@ -181,7 +181,9 @@ function refuseIncomplete(hostPath: string, name: string): void {
   throw new BuildError('LAYER_UNSUPPORTED', `"${hostPath}" has the overlay attribute ${name}, which no layer can express`)
 }
 
-function refuseName(path: string): never {
+/** Throws LAYER_UNSUPPORTED for a name that would be read as a deletion. */
+export function refuseMarkerName(name: string, path: string): void {
+  if (!name.startsWith(whiteoutPrefix)) return
   throw new BuildError('LAYER_UNSUPPORTED', `"${path}" cannot be in an image: names with ".wh." in front mean deletions`, {
     hint: 'remove or rename the file in the step that makes it',
   })

@@ -3,12 +3,10 @@
  *
  * Runs in a worker. Contents of files are staged under numbers in a directory; where they belong is the caller's affair.
  */
-import { spawn } from 'node:child_process'
-import { closeSync, createReadStream, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
-import { BuildError, systemCode } from '../core/errors.js'
+import { closeSync, createReadStream, ftruncateSync, openSync, writeSync } from 'node:fs'
+import { BuildError } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
-import { decompress } from '../layer/compress.js'
-import { parseHeader } from '../layer/tar-fields.js'
+import { openPeeked, peekArchive, startsTar } from '../layer/open-archive.js'
 import { type TarEntry, TarReader, type TarVisitor } from '../layer/tar-reader.js'
 
 /** What to open, and where the files go. */
@@ -35,7 +33,8 @@ export async function stageArchive(task: ArchiveTask): Promise<ArchiveAnswer> {
   let isTar = false
   let pending = Buffer.alloc(0)
   try {
-    for await (const bytes of openArchive(task.path)) {
+    const file = createReadStream(fsPath(task.path), { highWaterMark: 256 << 10 })
+    for await (const bytes of openPeeked(await peekArchive(file))) {
       let chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
       if (!isTar) {
         pending = Buffer.concat([pending, chunk])
@@ -57,77 +56,6 @@ export async function stageArchive(task: ArchiveTask): Promise<ArchiveAnswer> {
   } finally {
     stage.close()
   }
-}
-
-/** True when the first block is a tar header with a right checksum. */
-function startsTar(bytes: Buffer): boolean {
-  try {
-    return parseHeader(bytes.subarray(0, 512)) !== undefined
-  } catch (error) {
-    if (error instanceof BuildError) return false
-    throw error
-  }
-}
-
-function openArchive(path: string): AsyncIterable<Uint8Array> {
-  const head = readHead(path)
-  const starts = (...bytes: readonly number[]): boolean => bytes.every((byte, i) => head[i] === byte)
-  if (starts(0x42, 0x5a, 0x68)) return programOutput('bzip2', path)
-  if (starts(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00)) return programOutput('xz', path)
-  const file = createReadStream(fsPath(path), { highWaterMark: 256 << 10 })
-  if (starts(0x1f, 0x8b)) return decompress(file, 'gzip')
-  if (!starts(0x28, 0xb5, 0x2f, 0xfd)) return file
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  if (major > 22 || (major === 22 && minor >= 15)) return decompress(file, 'zstd')
-  file.destroy()
-  return programOutput('zstd', path)
-}
-
-function readHead(path: string): Buffer {
-  const head = Buffer.alloc(6)
-  const fd = openSync(fsPath(path), 'r')
-  try {
-    readSync(fd, head, 0, head.length, 0)
-  } finally {
-    closeSync(fd)
-  }
-  return head
-}
-
-/** What `program -dc` makes of a file. The program ends when its output is not read to the end. */
-async function* programOutput(program: string, path: string): AsyncGenerator<Uint8Array, void, void> {
-  const input = openSync(fsPath(path), 'r')
-  const child = spawn(program, ['-dc'], { stdio: [input, 'pipe', 'pipe'] })
-  closeSync(input)
-  const { stdout, stderr } = child
-  if (stdout === null || stderr === null) throw new Error('a pipe was asked for and not made')
-  let message = ''
-  stderr.on('data', (bytes: Buffer) => {
-    if (message.length < 1000) message += bytes.toString()
-  })
-  const ended = new Promise<number | null>((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', resolve)
-  })
-  // Awaited below; until then a missing program must not count as unhandled.
-  ended.catch(() => undefined)
-  try {
-    yield* stdout as AsyncIterable<Uint8Array>
-    const code = await ended
-    if (code !== 0) throw new BuildError('LAYER_BAD_TAR', message.trim() || `${program} ended with exit code ${code}`)
-  } catch (error) {
-    throw systemCode(error) === 'ENOENT' ? missingProgram(program, error) : error
-  } finally {
-    child.kill('SIGKILL')
-  }
-}
-
-function missingProgram(program: string, cause: unknown): BuildError {
-  const packages: Readonly<Record<string, string>> = { xz: 'xz-utils' }
-  return new BuildError('COPY_BAD_ARCHIVE', `it is compressed with ${program}, and the program ${program} is not installed`, {
-    hint: `install the package ${packages[program] ?? program}, or use gzip`,
-    cause,
-  })
 }
 
 /** Writes the contents of an archive's files under numbers. */

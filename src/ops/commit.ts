@@ -13,6 +13,7 @@ import { digestLayer, type LayerDigest } from '../layer/digest.js'
 import type { DigestLayerTask } from '../layer/tasks.js'
 import type { OpResult } from '../solver/ports.js'
 import type { ActiveSnapshot, Store } from '../store/types.js'
+import type { WrittenLayer } from './layer-port.js'
 
 /** What `commitLayer` needs. */
 export interface CommitPorts {
@@ -28,20 +29,14 @@ const smallBytes = 4 << 20
  *
  * The layers below are not looked at: overlayfs makes a whiteout only for a name that is there, and the tar that is packed
  * later must be the one that is digested now, whatever then lies below.
- *
- * @param knownContent sha256 (hex) of files by path relative to the layer, where they are known
  */
 export async function commitLayer(
   active: ActiveSnapshot,
-  knownContent: ReadonlyMap<string, string>,
+  written: WrittenLayer,
   { store, pool }: CommitPorts,
   ctx: Context,
 ): Promise<Extract<OpResult, { readonly kind: 'layer' }>> {
-  const { upper } = active
-  const task: DigestLayerTask = { upper, knownContent }
-  const digest = isSmall(upper)
-    ? digestLayer(upper, { knownContent })
-    : await pool.run<LayerDigest>('digestLayerTask', task, ctx.signal)
+  const digest = written.digest ?? (await digestUpper(active.upper, written.knownContent, pool, ctx))
   const { diffId, contentId, size } = digest
   const known = store.layers.find(diffId)
   if (known?.snapshot === undefined) {
@@ -49,6 +44,17 @@ export async function commitLayer(
     store.layers.save({ diffId, snapshot, contentId, size, blobs: [], sources: [] })
   } else if (known.contentId === undefined) store.layers.save({ ...known, contentId })
   return { kind: 'layer', diffId, contentId, size }
+}
+
+async function digestUpper(
+  upper: string,
+  knownContent: ReadonlyMap<string, string>,
+  pool: WorkerPool,
+  ctx: Context,
+): Promise<LayerDigest> {
+  if (isSmall(upper)) return digestLayer(upper, { knownContent })
+  const task: DigestLayerTask = { upper, knownContent }
+  return await pool.run<LayerDigest>('digestLayerTask', task, ctx.signal)
 }
 
 /** Counts entries and bytes, and stops counting when they are many. */

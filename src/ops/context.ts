@@ -10,10 +10,21 @@ import type { ContextOp } from '../graph/op.js'
 import type { WorkerPool } from '../io/pool.js'
 import type { OpRunner } from '../solver/ports.js'
 
+/** Where a context's files are: absolute paths. */
+export interface ContextDirectory {
+  readonly path: string
+  /** Where the memos of a directory go that is there for this operation only; undefined: with all others. */
+  readonly memos?: string | undefined
+  /** How messages name it; its path. */
+  readonly shown?: string | undefined
+}
+
+/** Directories by name: `context`, and those of `--build-context`. What has to be fetched is, with its first use. */
+export type ContextDirectories = ReadonlyMap<string, () => ContextDirectory | Promise<ContextDirectory>>
+
 /** What the runner of contexts needs. */
 export interface ContextRunnerOptions {
-  /** Absolute directories by name: `context`, and those of `--build-context`. */
-  readonly directories: ReadonlyMap<string, string>
+  readonly directories: ContextDirectories
   /** The store's `memo` directory. */
   readonly memoDirectory: string
   readonly pool: WorkerPool
@@ -24,14 +35,18 @@ export interface ContextRunnerOptions {
 export function createContextRunner(options: ContextRunnerOptions): OpRunner<ContextOp> {
   return {
     async run(op) {
-      const root = options.directories.get(op.name)
-      if (root === undefined) {
+      const open = options.directories.get(op.name)
+      if (open === undefined) {
         throw new BuildError('CONTEXT_NOT_FOUND', `there is no build context named "${op.name}"`, {
           hint: didYouMean(op.name, options.directories.keys()) ?? `give it with --build-context ${op.name}=DIRECTORY`,
         })
       }
-      const { memoDirectory, pool, nowMs } = options
-      return { kind: 'files', view: openContext(root, { ignore: compileIgnore(op.ignore), memoDirectory, pool, nowMs: nowMs() }) }
+      const root = await open()
+      const { pool, nowMs } = options
+      const memoDirectory = root.memos ?? options.memoDirectory
+      const common = { memoDirectory, pool, nowMs: nowMs(), shown: root.shown }
+      const view = openContext(root.path, { ignore: compileIgnore(op.ignore), ...common })
+      return { kind: 'files', view }
     },
   }
 }

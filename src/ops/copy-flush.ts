@@ -1,14 +1,22 @@
-/** Turns a `LayerTree` into files below the upper directory of a new layer: directories first, their times last. */
-import { chmodSync, chownSync, lchownSync, linkSync, lutimesSync, mkdirSync, symlinkSync, utimesSync } from 'node:fs'
+/**
+ * Turns a `LayerTree` into files below the upper directory of a new layer: directories first, their times last.
+ *
+ * Meanwhile the layer is digested from the same sources (copy-entries.ts).
+ */
+import { chmodSync, chownSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, symlinkSync, utimesSync } from 'node:fs'
 import { changedWhileReading } from '../context/context.js'
 import { unreadable } from '../context/tree.js'
 import { readXattrs } from '../context/xattrs.js'
 import type { Context } from '../core/context.js'
 import { fsPath } from '../core/path-bytes.js'
 import type { WorkerPool } from '../io/pool.js'
-import { makeNode, setXattr } from '../io/sys.js'
+import { listXattrs, makeNode, setXattr } from '../io/sys.js'
+import type { LayerDigest } from '../layer/digest.js'
+import { type DigestPlannedTask, digestPlannedTask } from './copy-digest.js'
+import { planEntries } from './copy-entries.js'
 import type { DirectoryNode, LayerTree, LeafNode, Metadata } from './copy-tree.js'
-import { fileColumns, type WriteAnswer, type WriteRequest, writeFiles } from './copy-write.js'
+import { fileColumns, fileKinds, type WriteAnswer, type WriteRequest, writeFiles } from './copy-write.js'
+import type { WrittenLayer } from './layer-port.js'
 
 type FileNode = Extract<LeafNode, { kind: 'file' }>
 
@@ -22,35 +30,48 @@ interface Work {
 /**
  * Writes the tree. `upper` exists and is empty.
  *
- * @returns sha256 (hex) of the files, by path relative to `upper`, where it was known
  * @throws BuildError CONTEXT_CHANGED, CONTEXT_UNREADABLE
  */
-export async function flushTree(
-  tree: LayerTree,
-  upper: string,
-  pool: WorkerPool,
-  ctx: Context,
-): Promise<ReadonlyMap<string, string>> {
+export async function flushTree(tree: LayerTree, upper: string, pool: WorkerPool, ctx: Context): Promise<WrittenLayer> {
+  const { entries, knownContent, isCertain } = planEntries(tree)
+  // Access lists that the store's directory hands down to all in it are seen only once the files are there.
+  const canDigest = isCertain && listXattrs(upper).length === 0
+  // Started before the directories are made, so that its thread starts meanwhile.
+  const digesting = canDigest ? digestPlanned({ entries, knownContent }, pool, ctx) : undefined
+  const [digested, written] = await Promise.allSettled([digesting, writeTree(tree, upper, pool, ctx)])
+  if (written.status === 'rejected') throw written.reason
+  if (digested.status === 'rejected') throw digested.reason
+  return { knownContent, digest: digested.value }
+}
+
+async function digestPlanned(task: DigestPlannedTask, pool: WorkerPool, ctx: Context): Promise<LayerDigest> {
+  const cost = task.entries.reduce((sum, { size }) => sum + 25 + size / 1000, 0)
+  if (cost <= inlineCost) return digestPlannedTask(task)
+  return await pool.run<LayerDigest>('digestPlannedTask', task, ctx.signal)
+}
+
+async function writeTree(tree: LayerTree, upper: string, pool: WorkerPool, ctx: Context): Promise<void> {
   const work: Work = { files: [], links: [], directories: [{ path: upper, node: tree.root }], written: new Map() }
-  makeEntries(tree.root, upper, work)
+  const umask = process.umask()
+  makeEntries(tree.root, upper, umask, work)
   promoteLinks(work)
   await writeAll(work.files, pool, ctx)
   for (const { path, node } of work.files) for (const { name, value } of node.metadata.xattrs ?? []) setXattr(path, name, value)
   for (const { path, original } of work.links) linkSync(fsPath(work.written.get(original) ?? ''), fsPath(path))
-  for (const { path, node } of work.directories.reverse()) finishDirectory(path, node)
-  const known = new Map<string, string>()
-  for (const { path, node } of work.files) if (node.sha256 !== undefined) known.set(path.slice(upper.length + 1), node.sha256)
-  return known
+  const [, ...below] = work.directories
+  for (const { path, node } of below.reverse()) finishDirectory(path, node, umask)
+  finishRoot(upper, tree.root)
 }
 
 /** Makes all but regular files, which are gathered: they are the bulk, and workers write them. */
-function makeEntries(directory: DirectoryNode, path: string, work: Work): void {
+function makeEntries(directory: DirectoryNode, path: string, umask: number, work: Work): void {
   for (const [name, node] of directory.children) {
     const target = `${path}/${name}`
     if (node.kind === 'directory') {
-      mkdirSync(fsPath(target), 0o755)
+      // Its owner can write in it until it is finished, whatever its mode will be.
+      mkdirSync(fsPath(target), (node.metadata.mode & 0o777) | 0o700)
       work.directories.push({ path: target, node })
-      makeEntries(node, target, work)
+      makeEntries(node, target, umask, work)
     } else makeLeaf(target, node, work)
   }
 }
@@ -117,9 +138,14 @@ function requestOf(files: Work['files']): WriteRequest {
   const numbers = new Float64Array(files.length * fileColumns)
   files.forEach(({ node }, i) => {
     const { mode, uid, gid, mtimeNs } = node.metadata
-    numbers.set([node.size, mode, uid, gid, secondsOf(mtimeNs), node.ctimeMs ?? 0, node.move ? 1 : 0], i * fileColumns)
+    numbers.set([node.size, mode, uid, gid, secondsOf(mtimeNs), node.ctimeMs ?? 0, kindOf(node)], i * fileColumns)
   })
   return { targets: files.map(({ path }) => path), sources: files.map(({ node }) => node.hostPath), numbers }
+}
+
+function kindOf({ move, metadata }: FileNode): number {
+  if (move) return fileKinds.move
+  return metadata.xattrsFrom.length === 0 ? fileKinds.copyPlain : fileKinds.copy
 }
 
 /** Seconds with microseconds: what a double holds without ever being rounded up to the next second. */
@@ -135,13 +161,20 @@ function check(files: Work['files'], answer: WriteAnswer): void {
   }
 }
 
-function finishDirectory(path: string, node: DirectoryNode): void {
-  const { uid, gid, mode, mtimeNs } = node.metadata
+/** The store made it: whoever owns what is made there, and whatever its mode is. */
+function finishRoot(upper: string, root: DirectoryNode): void {
+  const { uid, gid } = root.metadata
+  const made = lstatSync(upper)
+  if (made.uid !== uid || made.gid !== gid) chownSync(upper, uid, gid)
+  finishDirectory(upper, root, 0o7777)
+}
+
+/** @param umask bits of the mode that `mkdir` did not set */
+function finishDirectory(path: string, node: DirectoryNode, umask: number): void {
+  const { uid, gid, mode, mtimeNs, xattrsFrom, xattrs } = node.metadata
   if (uid !== 0 || gid !== 0) chownSync(fsPath(path), uid, gid)
-  chmodSync(fsPath(path), mode)
-  if (node.metadata.xattrsFrom.length > 0 || node.metadata.xattrs !== undefined) {
-    copyXattrs(path, node.metadata)
-  }
+  if ((mode & umask) !== 0 || mode > 0o777 || (mode & 0o700) !== 0o700) chmodSync(fsPath(path), mode)
+  if (xattrsFrom.length > 0 || xattrs !== undefined) copyXattrs(path, node.metadata)
   utimesSync(fsPath(path), secondsOf(mtimeNs), secondsOf(mtimeNs))
 }
 

@@ -7,6 +7,7 @@
  * those below take the source's. Created parents are 0755.
  */
 
+import type { KnownContent } from '../context/memo.js'
 import type { SelectedEntry, SelectedRoot } from '../context/select.js'
 import { ContextEntry } from '../context/tree.js'
 import { BuildError } from '../core/errors.js'
@@ -24,8 +25,8 @@ export interface Placement {
   readonly changeMode: ModeChange | undefined
   /** Time of directories that no source gave, ns since 1970. */
   readonly nowNs: bigint
-  /** sha256 of a file where it is known. */
-  readonly sha256Of: (entry: FileEntry) => string | undefined
+  /** What is known of an entry's content without looking at it. */
+  readonly knownOf: (entry: FileEntry) => KnownContent | undefined
 }
 
 /** Puts one selected file or tree. */
@@ -122,12 +123,13 @@ function metadataOf(entry: FileEntry, placement: Placement): Metadata {
   const owner = placement.owner ?? (placement.keepOwner ? entry : { uid: 0, gid: 0 })
   const mode =
     entry.type === 'symlink' ? entry.mode : (placement.changeMode?.(entry.mode, entry.type === 'directory') ?? entry.mode)
+  const hasNoXattrs = entry.hostPath === '' || placement.knownOf(entry)?.xattrs === ''
   return {
     mode,
     uid: owner.uid,
     gid: owner.gid,
     mtimeNs: entry.mtimeNs,
-    xattrsFrom: entry.hostPath === '' ? [] : [entry.hostPath],
+    xattrsFrom: hasNoXattrs ? [] : [entry.hostPath],
   }
 }
 
@@ -154,6 +156,10 @@ function leafOf(
   }
 }
 
+function sha256Of(known: KnownContent | undefined): string | undefined {
+  return known === undefined || known.sha256 === '' ? undefined : known.sha256
+}
+
 function nodeOf(type: 'character' | 'block' | 'fifo', viewPath: string, entry: FileEntry, metadata: Metadata): LeafNode {
   if (type === 'character' && entry.rdev === 0) {
     throw new BuildError('CONTEXT_UNSUPPORTED', `"${viewPath}" is the device 0:0, which marks a deletion in a layer`)
@@ -172,7 +178,7 @@ function fileOf(entry: FileEntry, metadata: Metadata, placement: Placement, link
     size: entry.size,
     ctimeMs: entry instanceof ContextEntry ? entry.ctimeMs : undefined,
     move: false,
-    sha256: placement.sha256Of(entry),
+    sha256: sha256Of(placement.knownOf(entry)),
   }
   if (entry.nlink > 1) links.set(key, node)
   return node

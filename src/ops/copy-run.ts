@@ -45,11 +45,10 @@ export async function runCopy(
       const items = selectEntries(view, root, selection)
       if (selection.include !== undefined && items.length === 0 && !source.wildcard) throw nothingBelow(source)
       if (root.entry.type !== 'directory') files.add(tree)
-      placeRoot(tree, view, root, items, { ...placement, keepOwner: source.keepOwner, sha256Of: sha256From(view) })
+      placeRoot(tree, view, root, items, { ...placement, keepOwner: source.keepOwner, knownOf: knownFrom(view) })
     }
   }
-  const known = await flushTree(tree, layer.upper, options.pool, ctx)
-  return await options.layers.finish(layer, known, ctx)
+  return await options.layers.finish(layer, await flushTree(tree, layer.upper, options.pool, ctx), ctx)
 }
 
 async function viewOfInput(input: VertexResult | undefined, options: CopyRunnerOptions, ctx: Context): Promise<FileView> {
@@ -71,13 +70,13 @@ function placementOf(op: CopyOp, base: FileView | undefined, nowNs: bigint): Pla
     keepOwner: false,
     changeMode,
     nowNs,
-    sha256Of: () => undefined,
+    knownOf: () => undefined,
   }
 }
 
-function sha256From(view: FileView): Placement['sha256Of'] {
+function knownFrom(view: FileView): Placement['knownOf'] {
   if (!(view instanceof ContextView)) return () => undefined
-  return (entry) => (entry instanceof ContextEntry ? view.knownSha256(entry) : undefined)
+  return (entry) => (entry instanceof ContextEntry ? view.known(entry) : undefined)
 }
 
 /** Docker gives no word of this. */

@@ -39,6 +39,7 @@ export type LeafNode =
       readonly ctimeMs: number | undefined
       /** Take the file away instead of copying it: it was unpacked for this. */
       readonly move: boolean
+      /** sha256 (hex) of the content where it is known. */
       readonly sha256: string | undefined
     }
   | { readonly kind: 'symlink'; readonly metadata: Metadata; readonly target: string }

@@ -29,12 +29,15 @@ export interface WriteRequest {
   /** Absolute. */
   readonly targets: readonly string[]
   readonly sources: readonly string[]
-  /** `fileColumns` numbers for each: size, mode, uid, gid, mtime (s), ctime when hashed (ms, 0: any), move (1). */
+  /** `fileColumns` numbers for each: size, mode, uid, gid, mtime (s), ctime when hashed (ms, 0: any), kind. */
   readonly numbers: Float64Array
 }
 
 /** Numbers for each file of a `WriteRequest`. */
 export const fileColumns = 7
+
+/** How a file is written: copied with its extended attributes, copied without a look at them, moved into place. */
+export const fileKinds = { copy: 0, copyPlain: 1, move: 2 } as const
 
 /** Indexes of files that were not as expected, with the reason: `changed`, or a system's error code. */
 export type WriteAnswer = readonly (readonly [number, string])[]
@@ -58,12 +61,12 @@ export function writeFiles(request: WriteRequest): WriteAnswer {
 }
 
 function writeOne(target: string, source: string, numbers: Float64Array, umask: number, buffer: Buffer): string | undefined {
-  const [size = 0, mode = 0, uid = 0, gid = 0, mtime = 0, ctimeMs = 0, move = 0] = numbers
-  if (move === 1) {
+  const [size = 0, mode = 0, uid = 0, gid = 0, mtime = 0, ctimeMs = 0, kind = 0] = numbers
+  if (kind === fileKinds.move) {
     renameSync(fsPath(source), fsPath(target))
     const moved = openSync(fsPath(target), constants.O_RDONLY | constants.O_NOFOLLOW)
     try {
-      setAttributes(moved, mode, uid, gid, 0o7777, mtime, target, undefined)
+      setAttributes(moved, mode, uid, gid, 0o7777, mtime)
     } finally {
       closeSync(moved)
     }
@@ -77,7 +80,8 @@ function writeOne(target: string, source: string, numbers: Float64Array, umask: 
       const isSmall = size < smallBytes
       const complete = isSmall ? copySmall(from, to, size, buffer) : copyLarge(from, to, source, target, buffer)
       // copyFile gives the copy the mode of the source, so the mode is set again.
-      setAttributes(to, mode, uid, gid, isSmall ? umask : 0o7777, mtime, target, source)
+      const xattrsFrom = kind === fileKinds.copy ? { source, target } : undefined
+      setAttributes(to, mode, uid, gid, isSmall ? umask : 0o7777, mtime, xattrsFrom)
       if (!complete || (ctimeMs !== 0 && hasChanged(fstatSync(from), size, ctimeMs))) return 'changed'
     } finally {
       closeSync(to)
@@ -139,11 +143,10 @@ function setAttributes(
   gid: number,
   umask: number,
   mtime: number,
-  target: string,
-  source: string | undefined,
+  xattrs?: { readonly source: string; readonly target: string },
 ): void {
-  if (uid !== 0 || gid !== 0 || source === undefined) fchownSync(fd, uid, gid)
+  if (uid !== 0 || gid !== 0 || umask === 0o7777) fchownSync(fd, uid, gid)
   if ((mode & umask) !== 0 || mode > 0o777 || umask === 0o7777) fchmodSync(fd, mode)
-  if (source !== undefined) for (const { name, value } of readXattrs(source)) setXattr(target, name, value)
+  if (xattrs !== undefined) for (const { name, value } of readXattrs(xattrs.source)) setXattr(xattrs.target, name, value)
   futimesSync(fd, mtime, mtime)
 }

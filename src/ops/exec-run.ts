@@ -54,7 +54,7 @@ export async function runExec(
     limits: ports.settings.limits,
   }
   await runCommand(plan, sandbox, output, ports, ctx)
-  return await commitLayer(active, noKnownContent, ports, ctx)
+  return await commitLayer(active, { knownContent: noKnownContent }, ports, ctx)
 }
 
 /** Nothing that a command wrote was hashed before. */

@@ -1,6 +1,7 @@
 /** What ops that write a layer need of the store: `build.ts` plugs in the real one. */
 import type { Context } from '../core/context.js'
 import type { DiffID } from '../core/digest.js'
+import type { LayerDigest } from '../layer/digest.js'
 import type { OpResult } from '../solver/ports.js'
 import type { ActiveSnapshot } from '../store/types.js'
 
@@ -12,10 +13,16 @@ export interface LayerPort {
   begin(): Promise<ActiveSnapshot>
   /**
    * Finds the identities of what was written to `layer.upper`, commits it and records the layer.
-   *
-   * @param knownContent sha256 (hex) of files by path relative to `upper`, where they are known
    */
-  finish(layer: ActiveSnapshot, knownContent: ReadonlyMap<string, string>, ctx: Context): Promise<LayerResult>
+  finish(layer: ActiveSnapshot, written: WrittenLayer, ctx: Context): Promise<LayerResult>
+}
+
+/** What is known of a layer when its files have been written. */
+export interface WrittenLayer {
+  /** sha256 (hex) of files by path relative to the layer, where they are known. */
+  readonly knownContent: ReadonlyMap<string, string>
+  /** Its identities, where they were found on the way. */
+  readonly digest?: LayerDigest | undefined
 }
 
 /** The result of an op that made one layer. */

@@ -45,7 +45,7 @@ const acceptedTypes = [
   mediaTypes.dockerManifestList,
 ].join(', ')
 /** How deep indexes may lie in indexes. */
-const nestingLimit = 4
+export const nestingLimit = 4
 
 interface Found {
   readonly descriptor: Descriptor
@@ -199,7 +199,7 @@ async function getConfig(
 }
 
 /** The entry for a platform; attestations and entries for unknown systems never match. */
-function chooseManifest(index: Index, platform: Platform, subject: string): Descriptor {
+export function chooseManifest(index: Index, platform: Platform, subject: string): Descriptor {
   const entries = index.manifests.filter(
     (entry) => entry.platform?.os !== 'unknown' && (isIndexMediaType(entry.mediaType) || isManifestMediaType(entry.mediaType)),
   )

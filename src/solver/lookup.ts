@@ -111,8 +111,12 @@ export interface Found {
   readonly missing: ReadonlySet<VertexId>
 }
 
-/** Looks for records from the target backwards: what stands above a hit is not looked for at all. */
-export function findRecords(target: VertexId | undefined, keyed: ReadonlyMap<VertexId, KeyedVertex>, ports: SolverPorts): Found {
+/** Looks for records from the targets backwards: what stands above a hit is not looked for at all. */
+export function findRecords(
+  targets: readonly (VertexId | undefined)[],
+  keyed: ReadonlyMap<VertexId, KeyedVertex>,
+  ports: SolverPorts,
+): Found {
   const records = new Map<VertexId, CacheRecord>()
   const missing = new Set<VertexId>()
   const visit = (id: VertexId): void => {
@@ -125,7 +129,7 @@ export function findRecords(target: VertexId | undefined, keyed: ReadonlyMap<Ver
       for (const input of item.vertex.inputs) visit(input)
     }
   }
-  if (target !== undefined) visit(target)
+  for (const target of targets) if (target !== undefined) visit(target)
   return { records, missing }
 }
 

@@ -22,22 +22,48 @@ import { type SolveOptions, type Solving, type StepOutcome, solveStep } from './
  * @throws the error of the step that failed first, with the step's place; the reason of `ctx.signal` when that aborted
  */
 export async function solve(plan: BuildPlan, options: SolveOptions, ports: SolverPorts, ctx: Context): Promise<Solution> {
-  const target = plan.image.rootfs
-  const vertices = neededVertices(plan, target)
+  const [solution] = await solveAll([plan], options, ports, ctx)
+  if (solution === undefined) throw new Error('a plan that was solved has a solution')
+  return solution
+}
+
+/**
+ * Solves the plans of one Dockerfile for several platforms at once. What they share (equal ids) is solved once.
+ *
+ * @returns the solutions in the order of the plans
+ */
+export async function solveAll(
+  plans: readonly BuildPlan[],
+  options: SolveOptions,
+  ports: SolverPorts,
+  ctx: Context,
+): Promise<Solution[]> {
+  const [first] = plans
+  if (first === undefined) return []
+  const needed = plans.map((each) => neededVertices(each, each.image.rootfs))
+  const vertices = distinct(needed.flat())
+  const plan = { ...first, vertices }
   ctx.emit({ type: 'plan', vertices: vertices.map(({ id, name }) => ({ id, name })) })
   const keyed = await computeKeys(plan, vertices, ports, ctx)
-  const found = findRecords(target, keyed, ports)
+  const targets = plans.map(({ image }) => image.rootfs)
+  const found = findRecords(targets, keyed, ports)
   const report = createReport(options.now, ctx)
   reportFound(vertices, found, report)
-  const rootfs = target === undefined ? noLayers : await solveTarget(target, { plan, options, ports, ctx, keyed, found, report })
+  const rootfs = await solveTargets(targets, { plan, options, ports, ctx, keyed, found, report })
   for (const vertex of vertices) if (!report.how.has(vertex.id)) report.done(vertex, 'known')
-  return {
-    rootfs,
-    vertices: vertices.flatMap(({ id, name }) => {
+  return needed.map((own, i) => ({
+    rootfs: rootfs[i] ?? noLayers,
+    vertices: own.flatMap(({ id, name }) => {
       const item = keyed.get(id)
       return item === undefined ? [] : [{ id, name, key: item.key, by: report.how.get(id) ?? 'unneeded' }]
     }),
-  }
+  }))
+}
+
+/** Equal vertices once, under their first names. */
+function distinct(vertices: readonly Vertex[]): Vertex[] {
+  const seen = new Set<VertexId>()
+  return vertices.filter(({ id }) => !seen.has(id) && seen.add(id))
 }
 
 /** Records that were found, and what stands above them, are done before anything runs. */
@@ -50,16 +76,23 @@ function reportFound(vertices: readonly Vertex[], found: Found, report: Report):
 
 type Prepared = Omit<Solving, 'schedule' | 'outcomes' | 'running' | 'fetched' | 'demand'>
 
-async function solveTarget(target: VertexId, prepared: Prepared): Promise<SolvedLayers> {
-  const record = prepared.found.records.get(target)
+async function solveTargets(targets: readonly (VertexId | undefined)[], prepared: Prepared): Promise<SolvedLayers[]> {
+  const known = targets.map((target) => (target === undefined ? noLayers : knownLayers(target, prepared)))
+  const open = targets.flatMap((target, i) => (target === undefined || known[i] !== undefined ? [] : [target]))
+  const solved = open.length === 0 ? new Map<VertexId, SolvedLayers>() : await solveSteps(open, prepared)
+  return targets.map((target, i) => known[i] ?? (target && solved.get(target)) ?? noLayers)
+}
+
+/** The layers of a target for which no step has to run. */
+function knownLayers(target: VertexId, { found, keyed }: Prepared): SolvedLayers | undefined {
+  const record = found.records.get(target)
   if (record !== undefined) return layersOf(record)
-  const item = prepared.keyed.get(target)
-  if (item?.vertex.op.kind === 'image') return imageLayers(item.vertex.op.diffIds)
-  return solveSteps(target, prepared)
+  const op = keyed.get(target)?.vertex.op
+  return op?.kind === 'image' ? imageLayers(op.diffIds) : undefined
 }
 
 /** Solves what is missing; after a failure waits for everything that was started. */
-async function solveSteps(target: VertexId, prepared: Prepared): Promise<SolvedLayers> {
+async function solveSteps(targets: readonly VertexId[], prepared: Prepared): Promise<ReadonlyMap<VertexId, SolvedLayers>> {
   const stop = new AbortController()
   const ctx: Context = { ...prepared.ctx, signal: AbortSignal.any([prepared.ctx.signal, stop.signal]) }
   const failures = new Map<VertexId, unknown>()
@@ -74,9 +107,13 @@ async function solveSteps(target: VertexId, prepared: Prepared): Promise<SolvedL
     report: stoppingReport(prepared, failures, stop),
   }
   try {
-    const outcome = await demand(target, solving)
-    if (outcome.layers === undefined) throw new Error('the target of a plan is not a root filesystem')
-    return outcome.layers
+    const outcomes = await Promise.all(targets.map(async (target) => [target, await demand(target, solving)] as const))
+    return new Map(
+      outcomes.map(([target, { layers }]) => {
+        if (layers === undefined) throw new Error('the target of a plan is not a root filesystem')
+        return [target, layers]
+      }),
+    )
   } catch (error) {
     stop.abort(error)
     await Promise.allSettled([...solving.outcomes.values(), ...solving.fetched.values()])

@@ -14,7 +14,7 @@ import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
 import { removeFiles } from '../io/remove-files.js'
 import { tryLock } from '../io/sys.js'
-import { listImages, listTags } from './images.js'
+import { imagesOfTag, listImages, listTags } from './images.js'
 import { clearDeadLeases, listFolder, liveLeases, openLockFile } from './lock.js'
 import { rewriteIndex } from './oci-index.js'
 import { removeRecord } from './record-file.js'
@@ -213,7 +213,7 @@ function sizeOf(path: string): number {
 /** Moves out of sight, looks again at what is needed, moves that back, deletes the rest. Returns what is gone. */
 async function condemn(session: Session, candidates: readonly Candidate[]): Promise<Candidate[]> {
   const taken = candidates.filter(({ folder, path, name }) => move(path, condemnedPath(session, folder, name)))
-  const named = new Set(listTags(session).map((tag) => hexOf(tag.image)))
+  const named = new Set(listTags(session).flatMap(imagesOfTag).map(hexOf))
   for (const { folder, path, name } of taken) {
     if (folder === 'images' && named.has(name.replace(/\.json$/, ''))) move(condemnedPath(session, folder, name), path)
   }

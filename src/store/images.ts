@@ -49,7 +49,7 @@ export function openImages(session: Session, layers: Layers): Images {
       const before = tagOf(tag.reference)
       if (before !== undefined && JSON.stringify(before) === JSON.stringify(tag)) return
       writeRecord(layout.tag(tag.reference), tag)
-      if (hasManifests(tag.image) || hasManifests(before?.image)) updateIndex()
+      if ([...imagesOfTag(tag), before?.image].some(hasManifests)) updateIndex()
     },
     removeTag(reference) {
       const before = tagOf(reference)
@@ -63,6 +63,11 @@ export function openImages(session: Session, layers: Layers): Images {
       if (listed) updateIndex()
     },
   }
+}
+
+/** The images that a name stands for: one, or one for each of several platforms. */
+export function imagesOfTag({ image, images }: Tag): readonly Digest[] {
+  return images ?? [image]
 }
 
 /** What two writers know of one image: the first time it came, all manifests. */
@@ -135,11 +140,12 @@ function isStoredImage(value: unknown): value is StoredImage {
 
 function isTag(value: unknown): value is Tag {
   if (!isObject(value)) return false
-  const { reference, image, remoteDigest } = value
+  const { reference, image, images, remoteDigest } = value
   return (
     typeof reference === 'string' &&
     typeof image === 'string' &&
     isDigest(image) &&
+    (images === undefined || (isTextList(images) && images.every(isDigest))) &&
     (remoteDigest === undefined || (typeof remoteDigest === 'string' && isDigest(remoteDigest)))
   )
 }

@@ -14,7 +14,7 @@ import { withLock } from './lock.js'
 import { matchesList } from './matches-list.js'
 import { isObject, isTextList, readRecord, removeRecord, writeRecord } from './record-file.js'
 import type { Session } from './session.js'
-import type { LayerClaim, LayerRecord, Layers } from './types.js'
+import type { LayerClaim, LayerRecord, LayerRewrite, Layers } from './types.js'
 
 /** A layer record as it is on disk. */
 export interface SavedLayer extends LayerRecord {
@@ -69,6 +69,7 @@ function load(session: Session, diffId: DiffID): LayerRecord | undefined {
     if (bootId !== session.bootId) writeRecord(path, { ...saved, bootId: session.bootId })
     return { ...rest, snapshot }
   }
+  if (rest.rewriteOf !== undefined && load(session, rest.rewriteOf.diffId)?.snapshot !== undefined) return rest
   const isReachable = rest.sources.length > 0 || rest.blobs.some(({ digest }) => existsSync(session.layout.blob(digest)))
   return (isReachable && rest.blobs.length > 0) || (rest.claims ?? []).length > 0 ? rest : undefined
 }
@@ -86,6 +87,7 @@ function merge(session: Session, record: LayerRecord): LayerRecord {
   const existing = load(session, record.diffId)
   const snapshot = existing?.snapshot ?? record.snapshot
   const contentId = record.contentId ?? existing?.contentId
+  const rewriteOf = record.rewriteOf ?? existing?.rewriteOf
   // Files that are here need nobody's word any more.
   const claims =
     snapshot !== undefined ? [] : unite([...(existing?.claims ?? []), ...(record.claims ?? [])], (claim) => JSON.stringify(claim))
@@ -97,6 +99,7 @@ function merge(session: Session, record: LayerRecord): LayerRecord {
     ...(snapshot === undefined ? {} : { snapshot }),
     ...(contentId === undefined ? {} : { contentId }),
     ...(claims.length === 0 ? {} : { claims }),
+    ...(rewriteOf === undefined ? {} : { rewriteOf }),
   }
   const saved: SavedLayer = { ...merged, bootId: session.bootId }
   if (JSON.stringify(existing) !== JSON.stringify(merged)) writeRecord(session.layout.layer(record.diffId), saved)
@@ -121,7 +124,7 @@ function unite<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
 /** True for a value of the form of a layer record. */
 export function isSavedLayer(value: unknown): value is SavedLayer {
   if (!isObject(value)) return false
-  const { diffId, snapshot, contentId, size, blobs, sources, claims, bootId } = value
+  const { diffId, snapshot, contentId, size, blobs, sources, claims, rewriteOf, bootId } = value
   return (
     typeof diffId === 'string' &&
     parseDiffId(diffId) !== undefined &&
@@ -132,8 +135,14 @@ export function isSavedLayer(value: unknown): value is SavedLayer {
     blobs.every(isDescriptor) &&
     isTextList(sources) &&
     (claims === undefined || (Array.isArray(claims) && claims.every(isClaim))) &&
+    (rewriteOf === undefined || isRewrite(rewriteOf)) &&
     typeof bootId === 'string'
   )
+}
+
+function isRewrite(value: unknown): value is LayerRewrite {
+  if (!isObject(value) || typeof value.diffId !== 'string') return false
+  return parseDiffId(value.diffId) !== undefined && typeof value.epoch === 'number'
 }
 
 function isClaim(value: unknown): value is LayerClaim {

@@ -1,7 +1,7 @@
 /** What of a store is needed: by images, by cache records, by processes that live. */
 import { statSync } from 'node:fs'
 import { type DiffID, hexOf } from '../core/digest.js'
-import { listImages, listTags } from './images.js'
+import { imagesOfTag, listImages, listTags } from './images.js'
 import { isSavedLayer } from './layers.js'
 import { listFolder, liveLeases } from './lock.js'
 import { partsOfManifest } from './oci-index.js'
@@ -59,7 +59,7 @@ export function listLayers(session: Session): Map<string, LayerRecord> {
 
 /** Images that no name points to. */
 export function danglingImages(session: Session): StoredImage[] {
-  const named = new Set(listTags(session).map((tag) => tag.image))
+  const named = new Set(listTags(session).flatMap(imagesOfTag))
   return listImages(session).filter((image) => !named.has(image.id))
 }
 
@@ -85,7 +85,12 @@ export function findNeeded(session: Session, doomed: ReadonlySet<string>, record
     addBlobsOf(session, image, blobs)
   }
   for (const record of records) addLayers(record.layers)
-  for (const [hex, layer] of listLayers(session)) {
+  const known = listLayers(session)
+  for (const hex of [...layers]) {
+    const rewriteOf = known.get(hex)?.rewriteOf
+    if (rewriteOf !== undefined) layers.add(hexOf(rewriteOf.diffId))
+  }
+  for (const [hex, layer] of known) {
     if (!layers.has(hex)) continue
     if (layer.snapshot !== undefined) snapshots.add(layer.snapshot)
     for (const blob of layer.blobs) blobs.add(hexOf(blob.digest))

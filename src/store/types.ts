@@ -70,6 +70,14 @@ export interface LayerRecord {
   readonly sources: readonly string[]
   /** What images from outside say is this layer. Nothing but unpacking may believe it; gone once the files are here. */
   readonly claims?: readonly LayerClaim[]
+  /** The layer that this one was made of by taking back later times: its files are those of that layer until they are needed. */
+  readonly rewriteOf?: LayerRewrite
+}
+
+/** Another layer, and the seconds since 1970 that no time is later than. */
+export interface LayerRewrite {
+  readonly diffId: DiffID
+  readonly epoch: number
 }
 
 /** A manifest says that `blob`, which `source` has, is a layer. Anybody can say that of any blob. */
@@ -131,7 +139,10 @@ export interface StoredImage {
 export interface Tag {
   /** In full: `docker.io/library/debian:12`. */
   readonly reference: string
+  /** Of several images the one for this machine, or the first. */
   readonly image: Digest
+  /** All images of a name that stands for several platforms, in the order of its index; `image` is one of them. */
+  readonly images?: readonly Digest[]
   /** The digest the registry knows for this name (of the manifest or index); undefined for names given here. */
   readonly remoteDigest?: Digest
 }

@@ -48,10 +48,9 @@ test('a wrong command line is exit code 2, of run 125, with one error that helps
     [['build', '--tga', 'x', '.'], 2, /did you mean --tag\?/],
     [['build'], 2, /"mille build" takes 1 argument, got 0/],
     [['build', '--squash', '.'], 2, /--squash of docker is not supported by "mille build" yet/],
-    [['build', '--platform', 'linux/amd64,linux/arm64', '.'], 2, /several platforms at once are not supported yet/],
+
     [['build', '-o', 'type=ocy,dest=x', '.'], 2, /unknown type "ocy"/],
     [['build', '-o', 'type=oci,dst=x', '.'], 2, /unknown key "dst".*\n {2}hint: did you mean dest\?/],
-    [['build', 'https://example.com/x.git'], 2, /contexts from the network are not supported yet/],
     [['images', '--format', '{{.Nope'], 2, /\{\{ without \}\}/],
     [['run', '-d', 'x'], 125, /-d \(--detach\) of docker is not supported/],
     [['run'], 125, /takes at least 1 argument, got 0/],

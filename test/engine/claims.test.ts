@@ -60,7 +60,7 @@ test('what one image says of a layer is not used for another image that has the 
     const dockerfile = { name: 'Dockerfile', text: `FROM ${host}/liar\nENV A=1\n` }
     mkdirSync(context)
     // Nothing of it is unpacked: only what the liar says comes into the store, before the honest image.
-    await build({ ...options(root), context, dockerfile, platform })
+    await build({ ...options(root), context, dockerfile, platforms: [platform] })
     await pullImage({ ...options(root), reference: `${host}/honest`, platform })
     await using store = await openStore(join(root, 'store'))
     const record = store.layers.find(digestOf(wanted) as string as DiffID)
@@ -79,7 +79,7 @@ test('a blob that was never unpacked is not shipped as a layer of a built image'
     const dockerfile = { name: 'Dockerfile', text: `FROM ${host}/liar\nENV A=1\n` }
     const outputs = [{ type: 'oci', dest: join(root, 'out.tar') }] as const
     try {
-      await build({ ...options(root), context, dockerfile, platform, outputs })
+      await build({ ...options(root), context, dockerfile, platforms: [platform], outputs })
       assert.unreachable()
     } catch (error) {
       if (!(error instanceof BuildError)) throw error

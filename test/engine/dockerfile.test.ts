@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { readBuildFiles } from '../../src/engine/dockerfile.js'
+import { readLocalFiles } from '../../src/engine/dockerfile.js'
 
 test('a build context cannot take a reserved name, and other names work', () => {
   const context = mkdtempSync(join(tmpdir(), 'mille-test-'))
@@ -12,12 +12,12 @@ test('a build context cannot take a reserved name, and other names work', () => 
     writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\n')
     const read = (name: string): unknown => {
       try {
-        return readBuildFiles({ context, buildContexts: { [name]: context } }).directories[name]
+        return readLocalFiles({ context, buildContexts: { [name]: context } })?.directories.get(name)?.()
       } catch (error) {
         return (error as { readonly code?: string }).code
       }
     }
-    assert.is(read('other'), context)
+    assert.equal(read('other'), { path: context })
     assert.is(read('context'), 'CONTEXT_UNSUPPORTED')
     assert.is(read('scratch'), 'CONTEXT_UNSUPPORTED')
   } finally {

@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Diagnostic } from '../../src/core/diagnostic.js'
-import { amd64, errorsOf, type PlanSettings } from '../helpers/plan.js'
+import { errorsOf, type PlanSettings } from '../helpers/plan.js'
 
 /** The words that a diagnostic points at. */
 function pointedAt({ source, span }: Diagnostic): string | undefined {
@@ -43,10 +43,6 @@ const cases: readonly ErrorCase[] = [
     message: /lower case/,
   },
   { title: 'a bad platform', text: 'FROM --platform=nonsense/x/y/z a\n', code: 'DOCKERFILE_BAD_FLAG', at: 'nonsense/x/y/z' },
-  {
-    ...{ title: 'several platforms', text: 'FROM scratch\n', code: 'USAGE_BAD_FLAG', message: /2 platforms/ },
-    settings: { options: { platforms: [amd64, { os: 'linux', architecture: 'arm64' }] } },
-  },
   {
     ...{
       title: 'a copy from the stage itself',

@@ -11,16 +11,16 @@ import { amd64, type FakeImages, planText } from '../helpers/plan.js'
 
 const root = fileURLToPath(new URL('../../../fixtures/dockerfiles', import.meta.url))
 
-type CaseOptions = Partial<Omit<FrontendOptions, 'platforms'>> & {
+type CaseOptions = Partial<Omit<FrontendOptions, 'platform'>> & {
   readonly images?: FakeImages
-  readonly platforms?: readonly string[]
+  readonly platform?: string
 }
 
 async function planCase(folder: string): Promise<string> {
   const path = join(folder, 'options.json')
-  const { images, platforms, ...rest }: CaseOptions = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
-  const parsed = platforms?.map((text) => parsePlatform(text, amd64) ?? amd64)
-  const options = parsed === undefined ? rest : { ...rest, platforms: parsed }
+  const { images, platform, ...rest }: CaseOptions = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
+  const parsed = platform === undefined ? undefined : (parsePlatform(platform, amd64) ?? amd64)
+  const options = parsed === undefined ? rest : { ...rest, platform: parsed }
   const text = readFileSync(join(folder, 'Dockerfile'), 'utf8')
   const { plan, diagnostics } = await planText(text, images === undefined ? { options } : { options, images })
   const warnings = diagnostics.map(({ severity, code, message }) => `${severity}: ${message} [${code}]\n`)

@@ -1,9 +1,12 @@
 /** COPY in tests: a base made of directories, a context, and the real runner with layers that are plain directories. */
-import { mkdirSync, renameSync, rmSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import * as assert from 'uvu/assert'
 import { type ContextView, openContext } from '../../src/context/context.js'
 import { type Context, quietContext } from '../../src/core/context.js'
 import { type DiffID, digestOf } from '../../src/core/digest.js'
+import { fsPath } from '../../src/core/path-bytes.js'
 import type { FileView } from '../../src/core/view.js'
 import { compileIgnore } from '../../src/frontend/dockerignore.js'
 import type { CopyOp, CopySource, Vertex } from '../../src/graph/op.js'
@@ -53,8 +56,19 @@ export function openBench(directory: string, ctx: Context = quietContext()): Ben
         },
       }
     },
-    async finish(layer, knownContent) {
-      const { diffId, contentId, size } = digestLayer(layer.upper, { knownContent })
+    async finish(layer, { knownContent, digest }) {
+      const found = digestLayer(layer.upper)
+      // What was planned must be what was written.
+      if (digest !== undefined) assert.equal(digest, found)
+      for (const [path, sha256] of knownContent) {
+        assert.is(
+          createHash('sha256')
+            .update(readFileSync(fsPath(join(layer.upper, path))))
+            .digest('hex'),
+          sha256,
+        )
+      }
+      const { diffId, contentId, size } = found
       await layer.commit()
       directories.set(diffId, `${layer.upper}.done`)
       return { kind: 'layer', diffId, contentId, size }

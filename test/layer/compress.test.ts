@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { gunzipSync } from 'node:zlib'
@@ -48,6 +49,23 @@ test('the compressed bytes do not depend on how the input is cut or how many thr
   assert.ok(gunzipSync(whole).equals(bytes))
   assert.is(detectCompression(whole), 'gzip')
   assert.ok((await collect(decompress(Readable.from([whole]), 'detect'))).equals(bytes))
+})
+
+test('each kind of content is compressed in its own way, and comes back as it was', async () => {
+  const mebibyte = 1 << 20
+  const random = randomBytes(mebibyte)
+  const digits = Buffer.from(randomBytes(mebibyte / 2).toString('hex'))
+  const repeated = Buffer.alloc(mebibyte, 'the same words again and again, ')
+  const sizes: number[] = []
+  for (const bytes of [random, digits, repeated, Buffer.concat([random, digits, repeated])]) {
+    const packed = await collect(compress(Readable.from([bytes]), { compression: 'gzip' }))
+    assert.ok(gunzipSync(packed).equals(bytes))
+    sizes.push(packed.length)
+  }
+  const [randomSize = 0, digitsSize = 0, repeatedSize = 0, allSize] = sizes
+  // Nothing is gained from random bytes, half from hexadecimal digits, nearly all from what repeats.
+  assert.ok(randomSize < 1.001 * mebibyte && digitsSize < 0.6 * mebibyte && repeatedSize < 0.02 * mebibyte, `${sizes}`)
+  assert.is(allSize, randomSize + digitsSize + repeatedSize)
 })
 
 test('nothing at all compresses to a valid empty gzip', async () => {

@@ -62,7 +62,7 @@ test('heredocs are files with their mode', async () => {
 test('an unknown named context is an error with a near name', async () => {
   await using temp = await tempDirectory()
   await using bench = openBench(temp.path)
-  const directories = new Map([['context', temp.path]])
+  const directories = new Map([['context', () => ({ path: temp.path })]])
   const runner = createContextRunner({ directories, memoDirectory: temp.path, pool: bench.pool, nowMs: Date.now })
   const op = { kind: 'context' as const, name: 'contxt', ignore: [] }
   const error = await failure(runner.run(op, [], vertex(op), ctx))
@@ -138,6 +138,8 @@ async function serve(
   }
 }
 
+const findSecret = async (): Promise<undefined> => undefined
+
 function httpOp(url: string, checksum?: string): HttpOp {
   return { kind: 'http', url, filename: 'file.txt', ...(checksum === undefined ? {} : { checksum }) }
 }
@@ -153,7 +155,7 @@ test('a download has mode 0600 and the time of Last-Modified, and is asked for a
     else response.end('content')
   })
   const blobs = plainBlobs(join(temp.path, 'blobs'))
-  const make = () => createHttpRunner({ blobs, memoDirectory: temp.path, env: {}, nowMs: () => 0 })
+  const make = () => createHttpRunner({ blobs, memoDirectory: temp.path, env: {}, findSecret })
   const op = httpOp(`${server.url}/file.txt`)
   const first = make()
   const key = await within(20_000, first.key?.(op, [], vertex(op), ctx) ?? Promise.reject())
@@ -171,7 +173,7 @@ test('a checksum that does not fit, a missing file and a server that is not ther
     if (request.url === '/file') response.end('content')
     else response.writeHead(404).end()
   })
-  const runner = createHttpRunner({ blobs: plainBlobs(join(temp.path, 'b')), memoDirectory: temp.path, env: {}, nowMs: () => 0 })
+  const runner = createHttpRunner({ blobs: plainBlobs(join(temp.path, 'b')), memoDirectory: temp.path, env: {}, findSecret })
   const run = (op: HttpOp): Promise<unknown> => within(20_000, runner.run(op, [], vertex(op), ctx))
   const wrong = await failure(run(httpOp(`${server.url}/file`, `sha256:${'0'.repeat(64)}`)))
   assert.is(wrong.code, 'ADD_CHECKSUM_MISMATCH')

@@ -50,7 +50,7 @@ function optionsOf(vector: VectorCase): Partial<FrontendOptions> {
   const parsed = platform === undefined ? undefined : parsePlatform(String(platform), amd64)
   return {
     buildArgs: Object.fromEntries(buildArgs),
-    ...(parsed === undefined ? {} : { platforms: [parsed] }),
+    ...(parsed === undefined ? {} : { platform: parsed }),
     ...(target === undefined ? {} : { target: String(target) }),
     ignore: typeof vector.dockerignore === 'string' ? readIgnoreFile(vector.dockerignore) : [],
   }

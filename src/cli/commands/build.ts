@@ -1,12 +1,11 @@
 /** `mille build`. */
 import { resolve } from 'node:path'
-import { UsageError } from '../../core/errors.js'
+import { formatPlatform } from '../../core/platform.js'
 import type { BuildOptions, BuildResult } from '../../engine/options.js'
 import { writeFileAtomic } from '../../io/fs.js'
-import { Scope } from '../../io/scope.js'
 import type { FlagValues } from '../args.js'
 import { readBuildCall, runBuildCall } from '../build-call.js'
-import { buildFlags, readBuildContexts, readBuildFlags, readContextPath, unsupportedBuildFlags } from '../build-flags.js'
+import { buildFlags, readBuildContexts, readBuildFlags, unsupportedBuildFlags } from '../build-flags.js'
 import { defineCommand } from '../command.js'
 import { engineOptions } from '../engine-options.js'
 import { openListener } from '../listener.js'
@@ -27,8 +26,7 @@ export const command = defineCommand({
   async run({ values, positionals }, shell) {
     const call = readBuildCall(values.call, values.check)
     const flags = readBuildFlags(values, shell)
-    await using scope = new Scope()
-    const files = await readContext(values, positionals[0] ?? '', scope, shell)
+    const files = readContext(values, positionals[0] ?? '', shell)
     if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
     const { build } = await import('../../build.js')
     const mode = values.quiet ? 'quiet' : values.progress
@@ -44,43 +42,44 @@ export const command = defineCommand({
   },
 })
 
-/** Where the context and the Dockerfile are; at most one of them is stdin. */
-async function readContext(
+/** Where the context and the Dockerfile are. */
+function readContext(
   values: Values,
-  argument: string,
-  scope: Scope,
+  context: string,
   shell: Shell,
-): Promise<Pick<BuildOptions, 'context' | 'dockerfile' | 'buildContexts'>> {
-  const buildContexts = readBuildContexts(values['build-context'], shell.cwd)
+): Pick<BuildOptions, 'context' | 'dockerfile' | 'buildContexts' | 'stdin'> {
   const { file } = values
-  if (argument === '-') {
-    if (file === '-') throw new UsageError('USAGE_BAD_ARGUMENT', 'stdin cannot be both the context and the Dockerfile')
-    const { readStdinContext } = await import('../stdin-context.js')
-    const found = scope.use(await readStdinContext(shell.stdin, shell.signal))
-    const dockerfile = found.dockerfile ?? (file === undefined ? undefined : { path: resolve(found.directory, file) })
-    return { context: found.directory, buildContexts, dockerfile }
+  const usesStdin = context === '-' || file === '-'
+  return {
+    context,
+    buildContexts: readBuildContexts(values['build-context']),
+    ...(file === undefined ? {} : { dockerfile: { path: file } }),
+    ...(usesStdin ? { stdin: shell.stdin } : {}),
   }
-  const context = readContextPath(argument, shell.cwd)
-  if (file === '-') {
-    const { readStdinDockerfile } = await import('../stdin-context.js')
-    return { context, buildContexts, dockerfile: await readStdinDockerfile(shell.stdin) }
-  }
-  return { context, buildContexts, dockerfile: file === undefined ? undefined : { path: file } }
 }
 
 /** The files that were asked for, and the result: with `-q` on stdout as docker prints it, else a line on stderr. */
 function report(result: BuildResult, values: Values, shell: Shell): void {
-  if (values.iidfile !== undefined) writeFileAtomic(resolve(shell.cwd, values.iidfile), result.imageId)
+  if (values.iidfile !== undefined) writeFileAtomic(resolve(shell.cwd, values.iidfile), shownId(result))
   if (values['metadata-file'] !== undefined) {
     writeFileAtomic(resolve(shell.cwd, values['metadata-file']), `${JSON.stringify(result.metadata, undefined, 2)}\n`)
   }
   if (values.quiet) {
-    if (!values.output.some(writesToStdout)) shell.print(`${result.imageId}\n`)
+    if (!values.output.some(writesToStdout)) shell.print(`${shownId(result)}\n`)
     return
   }
   if (values.progress === 'quiet' || values.progress === 'none' || values.progress === 'rawjson') return
   if (result.caches.length > 0) shell.note(`\n${result.caches.map(({ text }) => text).join('\n')}`)
-  shell.note(`\n${[result.imageId, ...result.names].join('\n  ')}`)
+  const ids =
+    result.images.length > 1
+      ? result.images.map(({ imageId, platform }) => `${imageId} ${formatPlatform(platform)}`)
+      : [result.imageId]
+  shell.note(`\n${ids.join('\n')}${result.names.map((name) => `\n  ${name}`).join('')}`)
+}
+
+/** Of several images the digest of their index, where an output made one, as buildx has it. */
+function shownId({ images, imageId, manifest }: BuildResult): string {
+  return images.length > 1 && manifest !== undefined ? manifest.digest : imageId
 }
 
 function writesToStdout(output: string): boolean {

@@ -3,7 +3,7 @@ import { shortHex } from '../../core/digest.js'
 import { defineCommand } from '../command.js'
 import { humanAge, humanSize } from '../human.js'
 import { printRows, type Row } from '../listing.js'
-import { findImage, openShellStore, readConfig } from '../stores.js'
+import { findForPlatform, openShellStore, platformFlag, readConfig } from '../stores.js'
 
 /** docker shows this much of a line unless `--no-trunc` is given. */
 const shownLength = 45
@@ -17,13 +17,13 @@ export const command = defineCommand({
     format: { type: 'string', value: 'template', help: 'A Go template, "table TEMPLATE", or json' },
     human: { type: 'boolean', short: 'H', default: 'true', help: 'Print sizes and times for people' },
     'no-trunc': { type: 'boolean', help: 'Show lines and ids in full' },
+    platform: platformFlag,
     quiet: { type: 'boolean', short: 'q', help: 'Print ids only' },
   },
-  unsupported: ['platform'],
   arguments: [1, 1],
   async run({ values, positionals }, shell) {
     await using store = await openShellStore(shell)
-    const { image } = findImage(store, positionals[0] ?? '')
+    const image = findForPlatform(store, positionals[0] ?? '', values.platform)
     const config = await readConfig(store, image)
     let layer = 0
     const rows = (config.history ?? []).map((entry): Row => {

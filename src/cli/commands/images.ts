@@ -1,8 +1,10 @@
 /** `mille images`: what is in the store. */
 import { shortHex } from '../../core/digest.js'
 import { UsageError } from '../../core/errors.js'
+import { formatPlatform } from '../../core/platform.js'
 import { familiarRepository } from '../../core/reference.js'
 import { didYouMean } from '../../core/suggest.js'
+import { imagesOfTag } from '../../store/images.js'
 import type { Store, StoredImage, Tag } from '../../store/types.js'
 import { defineCommand } from '../command.js'
 import { humanAge, humanSize } from '../human.js'
@@ -49,11 +51,14 @@ export const command = defineCommand({
       return 0
     }
     const rows = listed.map((item) => rowOf(item, store, values['no-trunc'], shell))
+    const hasIndexes = listed.some(({ tag }) => tag !== undefined && imagesOfTag(tag).length > 1)
+    const platforms = hasIndexes ? [['Platform', 'PLATFORM'] as const] : []
     const digests = values.digests ? [['Digest', 'DIGEST'] as const] : []
     const columns = [
       ['Repository', 'REPOSITORY'],
       ['Tag', 'TAG'],
       ...digests,
+      ...platforms,
       ['ID', 'IMAGE ID'],
       ['CreatedSince', 'CREATED'],
       ['Size', 'SIZE'],
@@ -68,7 +73,7 @@ function listAll(store: Store): Listed[] {
   const tags = store.images.tags()
   const images = [...store.images.list()].sort((a, b) => createdAt(b) - createdAt(a))
   return images.flatMap((image): Listed[] => {
-    const own = tags.filter((tag) => tag.image === image.id).sort((a, b) => (a.reference < b.reference ? -1 : 1))
+    const own = tags.filter((tag) => imagesOfTag(tag).includes(image.id)).sort((a, b) => (a.reference < b.reference ? -1 : 1))
     return own.length === 0 ? [{ image, tag: undefined }] : own.map((tag) => ({ image, tag }))
   })
 }
@@ -98,6 +103,7 @@ function rowOf({ image, tag }: Listed, store: Store, whole: boolean, shell: Shel
     Repository: reference === undefined ? '<none>' : familiarRepository(reference),
     Tag: reference?.tag ?? '<none>',
     Digest: tag?.remoteDigest ?? '<none>',
+    Platform: formatPlatform(image.platform),
     ID: idOf(image, whole),
     CreatedSince: humanAge(created, shell.now()),
     CreatedAt: image.created ?? 'N/A',

@@ -1,10 +1,22 @@
 /** `mille inspect`: all that is known of images, in the shape of docker's `image inspect`. */
 import { BuildError } from '../../core/errors.js'
 import type { ContainerConfig, ImageConfig } from '../../core/image.js'
+import { formatPlatform } from '../../core/platform.js'
 import { familiarRepository } from '../../core/reference.js'
+import { imagesOfTag } from '../../store/images.js'
 import type { Store, StoredImage } from '../../store/types.js'
 import { defineCommand } from '../command.js'
-import { findImage, imageSize, namesOf, openShellStore, readConfig, readReference } from '../stores.js'
+import {
+  findForPlatform,
+  findImage,
+  imageSize,
+  imagesOf,
+  namesOf,
+  openShellStore,
+  platformFlag,
+  readConfig,
+  readReference,
+} from '../stores.js'
 import { compileTemplate } from '../template.js'
 
 /** The verb `inspect`. */
@@ -15,9 +27,9 @@ export const command = defineCommand({
   flags: {
     format: { type: 'string', short: 'f', value: 'template', help: 'A Go template, or json' },
     type: { type: 'string', value: 'type', choices: ['image'], help: 'What the names are' },
+    platform: platformFlag,
     size: { type: 'boolean', short: 's', help: 'Accepted for docker: the size is always shown' },
   },
-  unsupported: ['platform'],
   arguments: [1, Infinity],
   async run({ values, positionals }, shell) {
     const { renderError } = await import('../../core/render.js')
@@ -26,7 +38,7 @@ export const command = defineCommand({
     let failed = false
     for (const name of positionals) {
       try {
-        found.push(await describeImage(store, findImage(store, name).image))
+        found.push(await describeImage(store, findForPlatform(store, name, values.platform), variants(store, name)))
       } catch (error) {
         if (!(error instanceof BuildError)) throw error
         shell.stderr.write(renderError(error, { color: shell.color }))
@@ -42,7 +54,13 @@ export const command = defineCommand({
   },
 })
 
-async function describeImage(store: Store, image: StoredImage): Promise<object> {
+/** The images of a name for several platforms. */
+function variants(store: Store, name: string): object {
+  const all = imagesOf(store, findImage(store, name))
+  return all.length < 2 ? {} : { Platforms: all.map(({ id, platform }) => ({ Platform: formatPlatform(platform), Id: id })) }
+}
+
+async function describeImage(store: Store, image: StoredImage, more: object): Promise<object> {
   const config = await readConfig(store, image)
   return {
     Id: image.id,
@@ -60,13 +78,14 @@ async function describeImage(store: Store, image: StoredImage): Promise<object> 
     Size: imageSize(store, image),
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Manifests: image.manifests,
+    ...more,
     Metadata: { LastTagTime: new Date(image.storedAt).toISOString() },
   }
 }
 
 function repoDigests(store: Store, image: StoredImage): string[] {
   const digests = store.images.tags().flatMap((tag) => {
-    if (tag.image !== image.id || tag.remoteDigest === undefined) return []
+    if (!imagesOfTag(tag).includes(image.id) || tag.remoteDigest === undefined) return []
     return [`${familiarRepository(readReference(tag.reference))}@${tag.remoteDigest}`]
   })
   return [...new Set(digests)].sort()

@@ -29,10 +29,10 @@ export const command = defineCommand({
     const { loadImages } = await import('../../engine/load.js')
     const operation = { id: 'load', title: 'Loading', name: `load ${input ?? '-'}`, quiet: values.quiet } as const
     const loaded = await withTransfer(operation, shell, (options) => loadImages({ ...options, source }))
-    for (const { imageId, names } of loaded) {
-      for (const name of names) shell.print(`Loaded image: ${familiarReference(readReference(name))}\n`)
-      if (names.length === 0) shell.print(`Loaded image ID: ${imageId}\n`)
+    for (const name of new Set(loaded.flatMap(({ names }) => names))) {
+      shell.print(`Loaded image: ${familiarReference(readReference(name))}\n`)
     }
+    for (const { imageId, names } of loaded) if (names.length === 0) shell.print(`Loaded image ID: ${imageId}\n`)
     return 0
   },
 })

@@ -4,7 +4,7 @@ import { UsageError } from '../../core/errors.js'
 import { familiarRepository, formatReference } from '../../core/reference.js'
 import { defineCommand } from '../command.js'
 import type { Shell } from '../shell.js'
-import { openShellStore, readReference } from '../stores.js'
+import { openShellStore, readPlatform, readReference } from '../stores.js'
 import { withTransfer } from '../transfer.js'
 
 /** The verb `push`. */
@@ -14,16 +14,18 @@ export const command = defineCommand({
   summary: 'Send an image to a registry',
   flags: {
     'all-tags': { type: 'boolean', short: 'a', help: 'Send all images of the repository' },
+    platform: { type: 'string', value: 'os/arch', help: 'Send only the image for this platform', defaultText: 'all of an index' },
     quiet: { type: 'boolean', short: 'q', help: 'Show no progress; print the name only' },
   },
-  unsupported: ['platform', 'disable-content-trust'],
+  unsupported: ['disable-content-trust'],
   arguments: [1, 1],
   async run({ values, positionals }, shell) {
     const [name = ''] = positionals
     const references = values['all-tags'] ? await allTags(name, shell) : [formatReference(readReference(name))]
+    const platform = values.platform === undefined ? undefined : readPlatform(values.platform)
     const { pushImages } = await import('../../engine/transfer.js')
     const operation = { id: 'push', title: 'Pushing', name: `push ${name}`, quiet: values.quiet } as const
-    const pushed = await withTransfer(operation, shell, (options) => pushImages({ ...options, references }))
+    const pushed = await withTransfer(operation, shell, (options) => pushImages({ ...options, references, platform }))
     for (const [i, reference] of references.entries()) {
       const descriptor = pushed[i]
       const tag = readReference(reference).tag ?? 'latest'

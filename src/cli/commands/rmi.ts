@@ -1,10 +1,11 @@
 /** `mille rmi`: removes names, and images that have no name left. What only they needed goes with the next prune. */
 import { BuildError } from '../../core/errors.js'
 import { familiarReference } from '../../core/reference.js'
+import { imagesOfTag } from '../../store/images.js'
 import type { Store } from '../../store/types.js'
 import { defineCommand } from '../command.js'
 import type { Shell } from '../shell.js'
-import { findImage, namesOf, openShellStore, readReference } from '../stores.js'
+import { findImage, imagesOf, namesOf, openShellStore, readReference } from '../stores.js'
 
 /** The verb `rmi`. */
 export const command = defineCommand({
@@ -35,24 +36,28 @@ export const command = defineCommand({
 })
 
 function removeImage(store: Store, name: string, force: boolean, shell: Shell): void {
-  const { image, tag } = findImage(store, name)
-  const names = namesOf(store, image.id)
+  const found = findImage(store, name)
+  const { image, tag } = found
+  const all = imagesOf(store, found)
   if (tag !== undefined) {
     store.images.removeTag(tag.reference)
     shell.print(`Untagged: ${familiarReference(readReference(tag.reference))}\n`)
-    if (names.length > 1) return
   } else {
+    const names = namesOf(store, image.id)
     if (names.length > 1 && !force) {
       throw new BuildError('STORE_IN_USE', `the image ${name} has ${names.length} names: ${names.join(', ')}`, {
         hint: 'remove it by its names, or all at once with --force',
       })
     }
     for (const other of store.images.tags()) {
-      if (other.image !== image.id) continue
+      if (!imagesOfTag(other).includes(image.id)) continue
       store.images.removeTag(other.reference)
       shell.print(`Untagged: ${familiarReference(readReference(other.reference))}\n`)
     }
   }
-  store.images.remove(image.id)
-  shell.print(`Deleted: ${image.id}\n`)
+  for (const { id } of all) {
+    if (namesOf(store, id).length > 0) continue
+    store.images.remove(id)
+    shell.print(`Deleted: ${id}\n`)
+  }
 }

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import { UsageError } from '../../core/errors.js'
 import { defineCommand } from '../command.js'
+import { readPlatform } from '../stores.js'
 import { withTransfer } from '../transfer.js'
 
 /** podman's names for the formats, and short ones. */
@@ -27,9 +28,14 @@ export const command = defineCommand({
       help: 'What is written',
     },
     output: { type: 'string', short: 'o', value: 'path', help: 'Where it is written', defaultText: 'stdout' },
+    platform: {
+      type: 'string',
+      value: 'os/arch',
+      help: 'Write only the images for this platform',
+      defaultText: 'all of an index',
+    },
     quiet: { type: 'boolean', short: 'q', help: 'Show no progress' },
   },
-  unsupported: ['platform'],
   arguments: [1, Infinity],
   async run({ values, positionals }, shell) {
     const { format, tar } = formats[values.format as keyof typeof formats]
@@ -41,9 +47,12 @@ export const command = defineCommand({
       })
     }
     const dest = output === undefined ? { stream: shell.stdout as unknown as NodeJS.WritableStream } : resolve(shell.cwd, output)
+    const platform = values.platform === undefined ? undefined : readPlatform(values.platform)
     const { saveImages } = await import('../../engine/save.js')
     const operation = { id: 'save', title: 'Saving', name: `save ${positionals.join(' ')}`, quiet: values.quiet } as const
-    await withTransfer(operation, shell, (options) => saveImages({ ...options, images: positionals, format, tar, dest }))
+    await withTransfer(operation, shell, (options) =>
+      saveImages({ ...options, images: positionals, platform, format, tar, dest }),
+    )
     return 0
   },
 })

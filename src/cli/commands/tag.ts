@@ -2,7 +2,7 @@
 import { UsageError } from '../../core/errors.js'
 import { formatReference } from '../../core/reference.js'
 import { defineCommand } from '../command.js'
-import { findImage, openShellStore, readReference } from '../stores.js'
+import { findImage, imagesOf, openShellStore, readReference } from '../stores.js'
 
 /** The verb `tag`. */
 export const command = defineCommand({
@@ -18,7 +18,10 @@ export const command = defineCommand({
       throw new UsageError('USAGE_BAD_ARGUMENT', `the new name "${target}" has a digest; a name is given with a tag`)
     }
     await using store = await openShellStore(shell)
-    store.images.setTag({ reference: formatReference(reference), image: findImage(store, source).image.id })
+    const found = findImage(store, source)
+    const images = imagesOf(store, found).map(({ id }) => id)
+    const all = images.length > 1 ? { images } : {}
+    store.images.setTag({ reference: formatReference(reference), image: found.image.id, ...all })
     return 0
   },
 })

@@ -1,0 +1,51 @@
+/** Contexts and Dockerfiles by URL, fetched again only when the server says that they changed. */
+import { constants, createReadStream } from 'node:fs'
+import { chmod, copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { BuildError } from '../core/errors.js'
+import { looksLikeArchive, peekArchive } from '../layer/open-archive.js'
+import { createDownloads, publicUrl } from '../ops/download.js'
+import { type ContextUse, type ContextWorld, type FilesContext, makeScratch } from './contexts.js'
+import { openBytes, readText } from './tar-context.js'
+
+/** A tar is unpacked. Anything else is a Dockerfile alone, or for a named context a file called `context`, as in BuildKit. */
+export async function openHttpContext(url: string, use: ContextUse, what: string, world: ContextWorld): Promise<FilesContext> {
+  const path = await fetchFile(url, what, world)
+  const peeked = await peekArchive(createReadStream(path, { highWaterMark: 256 << 10 }))
+  if (use === 'main' || looksLikeArchive(peeked.head)) return openBytes(peeked, what, world)
+  await peeked.all.return()
+  const directory = makeScratch(world)
+  await copyFile(path, join(directory, 'context'), constants.COPYFILE_FICLONE)
+  await chmod(join(directory, 'context'), 0o600)
+  return { kind: 'files', directory, origin: 'fetched' }
+}
+
+/** The text of a Dockerfile by URL. */
+export async function fetchDockerfile(url: string, world: ContextWorld): Promise<string> {
+  const what = `the Dockerfile ${publicUrl(url)}`
+  return readText(createReadStream(await fetchFile(url, what, world)), what)
+}
+
+/** Where the file is, in the store's blobs. */
+async function fetchFile(url: string, what: string, { engine, findSecret }: ContextWorld): Promise<string> {
+  const { store, settings, ctx } = engine
+  if (!URL.canParse(url)) throw new BuildError('CONTEXT_UNSUPPORTED', `${what} is no valid URL`)
+  const downloads = createDownloads({
+    blobs: store.blobs,
+    memoDirectory: store.directory('memo'),
+    env: settings.env,
+    findSecret,
+  })
+  const id = `context ${url}`
+  const name = `[internal] load remote build context ${publicUrl(url)}`
+  ctx.emit({ type: 'vertex-started', id, name, atMs: settings.now() })
+  try {
+    const { digest, isFresh } = await downloads.fetch({ url, progressId: id }, ctx)
+    ctx.emit({ type: 'vertex-done', id, name, atMs: settings.now(), cached: !isFresh })
+    return store.blobs.pathOf(digest)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    ctx.emit({ type: 'vertex-done', id, name, atMs: settings.now(), cached: false, error: message })
+    throw error
+  }
+}
