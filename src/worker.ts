@@ -1,4 +1,5 @@
 /** The functions that `io/pool.ts` runs in worker threads: each takes and returns plain data. */
+import * as mountChunks from './cache/mount-chunks.js'
 import * as contextHash from './context/hash.js'
 import * as exporterRootfs from './exporter/rootfs.js'
 import { asTask } from './io/task.js'
@@ -15,3 +16,4 @@ export const digestLayerTask = asTask(layerTasks.digestLayerTask)
 export const digestPlannedTask = asTask(copyDigest.digestPlannedTask)
 export const stageArchive = asTask(archive.stageArchive)
 export const writeFiles = asTask(copyWrite.writeFiles)
+export const chunkMountTask = asTask(mountChunks.chunkMountTask)

@@ -44,14 +44,22 @@ export interface CacheEntry {
   readonly usedAt: number
 }
 
+/** A piece of a cache mount's tar. */
+export interface MountChunk {
+  /** Of its bytes: what is known is neither compressed nor sent again. */
+  readonly raw: Digest
+  /** The same, gzip. */
+  readonly blob: Descriptor
+}
+
 /** The files of a cache mount: a tar in pieces. */
 export interface CachedMount {
-  /** Names the mount: see `mountKey` in engine/cache-mount-travel.ts. */
+  /** Names the mount: see `cacheIdentity` in ops/cache-mounts.ts. */
   readonly key: string
   /** As the Dockerfile calls it. */
   readonly id: string
   /** The pieces of the tar in their order. */
-  readonly chunks: readonly Descriptor[]
+  readonly chunks: readonly MountChunk[]
   /** When it was saved, ms since 1970: of two the later one counts. */
   readonly savedAt: number
 }
@@ -95,7 +103,7 @@ export function countSteps({ entries }: CacheDocument): number {
 export function blobsOf(document: CacheDocument): readonly Descriptor[] {
   const blobs = [
     ...[...document.layers.values()].flatMap(({ blob }) => blob ?? []),
-    ...[...document.mounts.values()].flatMap(({ chunks }) => chunks),
+    ...[...document.mounts.values()].flatMap(({ chunks }) => chunks.map(({ blob }) => blob)),
   ]
   return [...new Map(blobs.map((blob) => [blob.digest, blob])).values()].sort((a, b) => (a.digest < b.digest ? -1 : 1))
 }
@@ -188,9 +196,16 @@ function readMount(value: unknown, isOwn: (blob: Descriptor) => boolean): Cached
   const { key, id, chunks, savedAt } = value
   if (typeof key !== 'string' || !/^[0-9a-f]{64}$/.test(key) || typeof id !== 'string' || typeof savedAt !== 'number')
     return undefined
-  if (!Array.isArray(chunks) || !chunks.every((chunk) => isDescriptor(chunk) && isSize(chunk.size) && isOwn(chunk)))
-    return undefined
-  return { key, id, chunks: (chunks as Descriptor[]).map(plain), savedAt }
+  const read = Array.isArray(chunks) ? chunks.map((chunk: unknown) => readChunk(chunk, isOwn)) : [undefined]
+  const good = read.filter((chunk) => chunk !== undefined)
+  return good.length === read.length ? { key, id, chunks: good, savedAt } : undefined
+}
+
+function readChunk(value: unknown, isOwn: (blob: Descriptor) => boolean): MountChunk | undefined {
+  if (!isObject(value)) return undefined
+  const { raw, blob } = value
+  if (typeof raw !== 'string' || !isDigest(raw) || !isDescriptor(blob) || !isSize(blob.size) || !isOwn(blob)) return undefined
+  return { raw, blob: plain(blob) }
 }
 
 /**
@@ -264,6 +279,6 @@ function tidy(document: CacheDocument): CacheDocument {
 /** The cache without the layers for which `isThere` is false, and without the records that name them. */
 export function withoutBlobs(document: CacheDocument, isThere: (blob: Descriptor) => boolean): CacheDocument {
   const layers = new Map([...document.layers].filter(([, { blob }]) => blob === undefined || isThere(blob)))
-  const mounts = new Map([...document.mounts].filter(([, { chunks }]) => chunks.every(isThere)))
+  const mounts = new Map([...document.mounts].filter(([, { chunks }]) => chunks.every(({ blob }) => isThere(blob))))
   return tidy({ ...document, layers, mounts })
 }

@@ -40,7 +40,7 @@ export interface Exports {
   /** A step ended: with `mode=max` its layers go up now. */
   note(record: CacheRecord): void
   /** Waits for the layers. @throws the error of a cache without `ignore-error` */
-  upload(built: BuiltRecords, mounts: MountSaver | undefined): Promise<void>
+  upload(built: BuiltRecords, mounts: MountSaver): Promise<void>
   /** Writes the records. */
   publish(): Promise<readonly CacheSummary[]>
   /** Ends what is still going up. */
@@ -48,7 +48,7 @@ export interface Exports {
 }
 
 /** Puts the cache mounts of a build into a place. */
-export type MountSaver = (backend: CacheBackend, ctx: Context) => Promise<readonly CachedMount[]>
+export type MountSaver = (backend: CacheBackend, progressId: string, ctx: Context) => Promise<readonly CachedMount[]>
 
 /** Opens the places; nothing is asked yet. */
 export async function openExports(
@@ -142,12 +142,12 @@ class Target {
     return blob
   }
 
-  async upload(built: BuiltRecords, mounts: MountSaver | undefined): Promise<void> {
+  async upload(built: BuiltRecords, mounts: MountSaver): Promise<void> {
     const { ctx } = this.#engine
     this.#begin()
     await this.#guarded(async () => {
       const document = await this.#describe(built)
-      const saved = mounts !== undefined && this.#to.mounts === true ? await mounts(this.#backend, ctx) : []
+      const saved = this.#to.mounts === true ? await mounts(this.#backend, this.#event.id, ctx) : []
       this.#document = { ...document, mounts: new Map(saved.map((mount) => [mount.key, mount])) }
     })
   }

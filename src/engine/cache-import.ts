@@ -37,6 +37,7 @@ export interface Imports extends AsyncDisposable {
     steps: readonly SolvedVertex[],
     recordOf: (key: Digest) => CacheRecord | undefined,
     ctx: Context,
+    restoredMounts: number,
   ): readonly CacheSummary[]
 }
 
@@ -94,9 +95,12 @@ export async function openImports(
       }
       return undefined
     },
-    summaries: (steps, recordOf, ctx) => [
+    summaries: (steps, recordOf, ctx, restoredMounts) => [
       ...opened.flatMap(({ nothing }) => nothing ?? []),
       ...imported.map((cache) => summaryOf(cache, steps, recordOf, ctx)),
+      ...(restoredMounts === 0
+        ? []
+        : [{ name: 'cache mounts', text: `${count(restoredMounts, 'cache mount', 'cache mounts')} filled from caches` }]),
     ],
     [Symbol.asyncDispose]: async () => {
       for (const { backend } of imported) await backend[Symbol.asyncDispose]()

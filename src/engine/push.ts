@@ -7,7 +7,7 @@ import { type BlobChoice, provideBlob } from '../exporter/blobs.js'
 import { type DescribedImage, describeImage, describeIndex, indexEntry, type ManifestFormat } from '../exporter/manifest.js'
 import { pushImage, pushManifest } from '../registry/push.js'
 import type { LayerRecord } from '../store/types.js'
-import type { Engine } from './engine.js'
+import { type Engine, once } from './engine.js'
 import { type EngineLayers, sourcesOf } from './layers.js'
 import { type Annotate, blobPorts, saveImage } from './outputs.js'
 
@@ -78,11 +78,12 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
     diffIds.map((diffId) => provideBlob(diffId, choice, ports, progressId, ctx))
   // Each is awaited below; until then a rejection must not end the process.
   for (const blob of made) blob.catch(() => undefined)
-  const describe = async (): Promise<DescribedImage> => {
+  // Once: the inline cache has times in it.
+  const describe = once(async (): Promise<DescribedImage> => {
     if (original !== undefined) return original
     const blobs = await Promise.all(made)
     return describeImage(image, blobs, format, { ...annotations, ...work.annotate?.(image, blobs) })
-  }
+  })
   for (const { target, moreTags } of byRepository(work.names)) {
     const blobs = [...made, original?.manifest.config ?? configOf(image, format)]
     const manifest = async (): Promise<{ mediaType: string; bytes: Buffer }> => {

@@ -5,10 +5,12 @@ import { inlineAnnotation } from '../cache/read.js'
 import { packInline } from '../cache/write.js'
 import type { DiffID, Digest } from '../core/digest.js'
 import type { BuildPlan } from '../graph/op.js'
+import type { CacheTravel } from '../ops/cache-mounts.js'
 import type { CacheRecord, CacheRecords } from '../solver/ports.js'
 import { imageRecordKey, type SolvedPlan } from './assembled.js'
 import { type BuiltRecords, describeRecords, type Exports, openExports, type PlacedCacheTo, recordsOf } from './cache-export.js'
 import { type Imports, openImports } from './cache-import.js'
+import { type MountTravel, openMountTravel } from './cache-mount-travel.js'
 import type { Engine } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions, CacheSummary } from './options.js'
@@ -20,6 +22,8 @@ export interface RemoteCache extends AsyncDisposable {
   wrap(records: CacheRecords): CacheRecords
   /** Gives the manifests of images their inline cache; undefined when there is to be none. */
   annotator(solved: readonly SolvedPlan[]): Annotate | undefined
+  /** How cache mounts come from other machines. */
+  readonly travel: CacheTravel
   /** Takes the word of no cache for this layer any more. */
   distrust(diffId: DiffID): boolean
   /** Writes the caches, and says what was taken and written. */
@@ -49,6 +53,7 @@ class OpenCache implements RemoteCache {
   readonly #isInline: boolean
   readonly #engine: Engine
   readonly #layers: EngineLayers
+  readonly travel: MountTravel
   #records: CacheRecords | undefined
 
   constructor(imports: Imports, exports: Exports, isInline: boolean, engine: Engine, layers: EngineLayers) {
@@ -57,6 +62,7 @@ class OpenCache implements RemoteCache {
     this.#isInline = isInline
     this.#engine = engine
     this.#layers = layers
+    this.travel = openMountTravel(imports, engine)
   }
 
   wrap(records: CacheRecords): CacheRecords {
@@ -87,13 +93,14 @@ class OpenCache implements RemoteCache {
 
   async finish(solved: readonly SolvedPlan[]): Promise<readonly CacheSummary[]> {
     const records = this.#builtRecords(solved)
-    await this.#exports.upload(records, undefined)
+    const plans = solved.map(({ plan }) => plan)
+    await this.#exports.upload(records, (backend, progressId, ctx) => this.travel.save(plans, backend, progressId, ctx))
     const steps = solved.flatMap(({ plan, solution }) => {
       const ids = idsOf(plan, stepKinds)
       return solution.vertices.filter(({ id }) => ids.has(id))
     })
     const distinct = [...new Map(steps.map((step) => [step.id, step])).values()]
-    const taken = this.#imports.summaries(distinct, records.recordOf, this.#engine.ctx)
+    const taken = this.#imports.summaries(distinct, records.recordOf, this.#engine.ctx, this.travel.restored())
     // Nothing more is read from them, and a directory that is written too can be swept.
     await this.#imports[Symbol.asyncDispose]()
     return [...taken, ...(await this.#exports.publish())]

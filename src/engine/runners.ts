@@ -25,11 +25,11 @@ export function createPorts(
   layers: EngineLayers,
   directories: ContextDirectories,
   options: BuildOptions,
-  cache: Pick<RemoteCache, 'wrap'> | undefined,
+  cache: Pick<RemoteCache, 'wrap' | 'travel'> | undefined,
 ): SolverPorts {
   const own = createRecords(engine.store)
   const records = cache === undefined ? own : cache.wrap(own)
-  return { records, layers, runners: createRunners(engine, layers, directories, options) }
+  return { records, layers, runners: createRunners(engine, layers, directories, options, cache?.travel) }
 }
 
 /** Records whose layers are all there. */
@@ -43,7 +43,13 @@ function createRecords(store: Store): CacheRecords {
   }
 }
 
-function createRunners(engine: Engine, layers: EngineLayers, directories: ContextDirectories, options: BuildOptions): OpRunners {
+function createRunners(
+  engine: Engine,
+  layers: EngineLayers,
+  directories: ContextDirectories,
+  options: BuildOptions,
+  cacheTravel: CacheTravel | undefined,
+): OpRunners {
   const { store, pool, settings } = engine
   const layerPort = createLayerPort(engine, layers)
   const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
@@ -65,6 +71,7 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
       ssh: options.ssh ?? {},
       stateDirectory: settings.stateDirectory,
       cacheDirectories: options.cacheMounts ?? {},
+      cacheTravel,
       openSandbox: engine.openSandbox,
       settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },
       now: settings.now,
