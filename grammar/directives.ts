@@ -10,7 +10,8 @@ import type { Directive } from './ast.js'
 import { isBlank, skipBlanks } from './blank.js'
 
 const known = ['syntax', 'escape', 'check']
-const form = /^([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+?)[\t\n\f\r ]*$/
+/** The text ends with no blank: a second run of blanks here would take time in proportion to the square of the line. */
+const form = /^([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+)$/
 
 /** The directives of a file and where the section ends. */
 export interface DirectiveSection {

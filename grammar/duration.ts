@@ -6,10 +6,10 @@ const unitNanoseconds: Readonly<Record<string, number>> = {
 
 /** Nanoseconds as a whole number, or undefined when the text is no duration or is too long for 64 bits. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^([+-]?)((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.exec(text)
+  const match = /^([+-]?)((?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.exec(text)
   if (match === null) return /^[+-]?0$/.test(text) ? 0 : undefined
   let total = 0
-  for (const [, number = '', unit = ''] of text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
+  for (const [, number = '', unit = ''] of text.matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
     total += Number(number) * (unitNanoseconds[unit] ?? 0)
   }
   if (total >= 2 ** 63) return undefined

@@ -5,30 +5,38 @@
  * first used.
  */
 import { availableParallelism } from 'node:os'
-import type { Parsed } from '../grammar/ast.js'
+import type { BuildAttestations } from './attest/pending.js'
+import type { BuildEvent } from './core/context.js'
 import type { Descriptor } from './core/descriptor.js'
-import type { Diagnostic } from './core/diagnostic.js'
-import { DockerfileError, StoreError } from './core/errors.js'
-import { formatPlatform, type Platform } from './core/platform.js'
-import { familiarReference, formatReference, type Reference } from './core/reference.js'
-import { type Assembler, createAssembler, type SolvedPlan } from './engine/assembled.js'
-import { lintBuild } from './engine/checks.js'
+import { StoreError } from './core/errors.js'
+import type { Reference } from './core/reference.js'
+import { type Assembler, createAssembler, type ImageTimestamps, type SolvedPlan } from './engine/assembled.js'
+import type { AttestWork } from './engine/attest.js'
+import { reportBuild } from './engine/build-report.js'
+import type { BuildWork } from './engine/build-work.js'
+import type { BuiltOnce } from './engine/compare-builds.js'
 import { type BuildFiles, readLocalFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
-import { planOptions } from './engine/frontend-options.js'
-import { findImage, requireReference } from './engine/images.js'
-import { createLayers, type EngineLayers } from './engine/layers.js'
-import type { BuildOptions, BuildResult, PullPolicy } from './engine/options.js'
-import { type AssembledImages, exportTo, mainImage, timesOf } from './engine/outputs.js'
-import { parseAnew, parseRemembered } from './engine/parse-memo.js'
+import { createExplaining } from './engine/explaining.js'
+import { requireReference } from './engine/images.js'
+import { createLayers } from './engine/layers.js'
+import {
+  type BuildOptions,
+  type BuildResult,
+  type DryRunResult,
+  engineDefaults,
+  type TimestampOptions,
+} from './engine/options.js'
+import { exportTo, timesOf } from './engine/outputs.js'
+import { makePlans, type Planned } from './engine/plans.js'
+import { openRecorder } from './engine/recorder.js'
 import type { RemoteCache } from './engine/remote-cache.js'
 import { createPorts } from './engine/runners.js'
-import { analyze } from './frontend/analyze.js'
-import { lower } from './frontend/lower.js'
-import { type ImageLookup, imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
-import type { BuildPlan } from './graph/op.js'
+import type { Trial } from './engine/trial.js'
 import { randomName } from './io/fs.js'
 import { Scope } from './io/scope.js'
+import type { CacheRecords } from './solver/ports.js'
+import type { Solution } from './solver/solution.js'
 import { solveAll } from './solver/solve.js'
 
 /** How often a build starts over when a prune took away what it had found. */
@@ -41,37 +49,78 @@ const prunedTries = 3
  * @throws BuildError of the step that failed, with its place; CancelledError when `options.signal` aborted
  */
 export function build(options: BuildOptions): Promise<BuildResult> {
-  return withEngine(options, async (engine) => {
-    const names = (options.tags ?? []).map(requireReference)
-    await using scope = new Scope()
-    const files = await openBuildFiles(options, engine, scope)
-    const layers = createLayers(engine)
-    const planned = await makePlans(files, options, engine, layers)
-    const caches = options.cacheFrom?.length || options.cacheTo?.length ? await openCaches(options, engine, layers) : undefined
-    if (caches !== undefined) scope.use(caches)
-    for (let tries = 1; ; tries++) {
-      const result = await tryBuild(planned, files, names, options, engine, layers, caches)
-      if (result === 'again') continue
-      if (result !== 'pruned') return result
-      if (tries === prunedTries)
-        throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+  const { now, onEvent, signal } = engineDefaults(options)
+  const recorder = openRecorder(options, randomName(25), now)
+  const handle = (event: BuildEvent): void => {
+    recorder.handle(event)
+    onEvent(event)
+  }
+  return withEngine({ ...options, onEvent: handle }, async (engine) => {
+    if (options.history ?? true) recorder.begin(() => engine.store.directory('history'))
+    try {
+      const result = await buildAll(engine, options, recorder.id)
+      recorder.succeeded(result)
+      return result
+    } catch (error) {
+      recorder.failed(error, signal.aborted)
+      throw error
     }
   })
 }
 
-/** One try: `again` when it is worth another, now that layers of a cache are forgotten, `pruned` when a prune was faster. */
+/**
+ * Says what `build` would run and why. Runs nothing, fetches no layer, and writes nothing below the store's directory;
+ * what a registry says of base images that are not here is asked for.
+ *
+ * @throws as `build` does, but for what goes wrong in steps
+ */
+export async function dryRun(options: BuildOptions): Promise<DryRunResult> {
+  const { openShadow, scratchRoot } = await import('./engine/shadow.js')
+  // Where there is no store yet, none is made.
+  using root = scratchRoot(engineDefaults(options).root)
+  return await withEngine({ ...options, root: root.path }, async (engine) => {
+    await using scope = new Scope()
+    const store = scope.use(await openShadow(engine.store))
+    const shadow: Engine = { ...engine, store, contextMemo: `${root.path}/memo` }
+    const files = await openBuildFiles(options, shadow, scope)
+    const layers = createLayers(shadow)
+    const work = { id: '', startedAt: engine.settings.now(), files, options, engine: shadow, layers }
+    const { plans, warnings } = await makePlans(work)
+    const explaining = createExplaining(plans, files, options, shadow, false)
+    const ports = createPorts(shadow, layers, files.directories, options, explaining)
+    const { foresee } = await import('./solver/foresee.js')
+    const steps = await foresee(plans, ports, explaining, shadow.ctx)
+    return { steps: steps.map(({ vertex, ...step }) => ({ id: vertex.id, name: vertex.name, ...step })), warnings }
+  })
+}
+
+async function buildAll(engine: Engine, options: BuildOptions, id: string): Promise<BuildResult> {
+  const startedAt = engine.settings.now()
+  const names = (options.tags ?? []).map(requireReference)
+  await using scope = new Scope()
+  const files = await openBuildFiles(options, engine, scope)
+  const work: BuildWork = { id, startedAt, files, options, engine, layers: createLayers(engine) }
+  const planned = await makePlans(work)
+  const caches = options.cacheFrom?.length || options.cacheTo?.length ? await openCaches(work, scope) : undefined
+  for (let tries = 1; ; ) {
+    const result = await tryBuild(planned, names, { ...work, caches })
+    if (result === 'again') continue
+    if (result !== 'pruned') return result
+    if (tries++ === prunedTries)
+      throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+  }
+}
+
+/** One try: `again` when it is worth another, now that layers of a cache are forgotten; `pruned` when a prune was faster. */
 async function tryBuild(
   planned: Planned,
-  files: BuildFiles,
   names: readonly Reference[],
-  options: BuildOptions,
-  engine: Engine,
-  layers: EngineLayers,
-  caches: RemoteCache | undefined,
+  work: BuildWork,
 ): Promise<BuildResult | 'again' | 'pruned'> {
+  const { engine, options, layers, caches } = work
   try {
-    const built = await makeImages(planned, files, options, engine, layers, caches)
-    const result = await exportAll(built, names, options, engine, layers, caches)
+    const built = options.verifyReproducible ? await makeTwice(planned, work) : await makeImages(planned, work)
+    const result = await exportAll(built, names, work)
     // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
     const made = await built.assembler.made()
     if (!made.every(({ config }) => engine.store.layers.arePresent(config.rootfs.diff_ids))) return 'pruned'
@@ -83,9 +132,9 @@ async function tryBuild(
   }
 }
 
-async function openCaches(options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<RemoteCache> {
+async function openCaches({ options, engine, layers }: BuildWork, scope: Scope): Promise<RemoteCache> {
   const { openRemoteCache } = await import('./engine/remote-cache.js')
-  return openRemoteCache(options, engine, layers)
+  return scope.use(await openRemoteCache(options, engine, layers))
 }
 
 /** The build file and the contexts; what was fetched for them is released by `scope`. */
@@ -96,187 +145,91 @@ async function openBuildFiles(options: BuildOptions, engine: Engine, scope: Scop
   return fetchBuildFiles(options, engine, scope)
 }
 
-interface Planned {
-  /** One for each platform. */
-  readonly plans: readonly BuildPlan[]
-  /** SOURCE_DATE_EPOCH in seconds. */
-  readonly epoch: number | undefined
-  readonly warnings: readonly Diagnostic[]
-}
-
-/** SourceFile → AST → stages → resolved stages → plan, from the stages on for each platform. */
-async function makePlans(files: BuildFiles, options: BuildOptions, engine: Engine, layers: EngineLayers): Promise<Planned> {
-  const { settings, ctx } = engine
-  const place = `${files.place}\n${files.source.name}`
-  const parsed = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
-  const lookup = lookUpOnce(options.pull ?? 'missing', engine, layers)
-  const warnings = new Map<string, Diagnostic>()
-  const warn = (diagnostics: readonly Diagnostic[]): void => {
-    for (const diagnostic of diagnostics.filter(isWarning)) {
-      const key = JSON.stringify(diagnostic)
-      if (!warnings.has(key)) ctx.emit({ type: 'warning', diagnostic })
-      warnings.set(key, diagnostic)
-    }
-  }
-  const plan = async (given: BuildOptions, platform: Platform): Promise<BuildPlan> => {
-    const analysis = analyze(parsed.ast, planOptions(files, given, settings, platform))
-    if (hasErrors(parsed.diagnostics) || hasErrors(analysis.diagnostics)) warn(lintBuild(parsed, analysis))
-    throwErrors(parsed.diagnostics)
-    const resolved = await resolve(analysis, { lookup, parse: parseAnew }, ctx)
-    const checked = lintBuild(parsed, analysis, resolved)
-    warn(checked)
-    throwErrors(checked)
-    const lowered = lower(resolved)
-    warn(lowered.diagnostics)
-    return lowered.plan
-  }
-  const epoch = await findEpoch(parsed, files, options, engine, layers, plan)
-  const plans: BuildPlan[] = []
-  for (const platform of distinctPlatforms(options.platforms ?? [settings.hostPlatform])) {
-    plans.push(await plan(epoch.options, platform))
-  }
-  return { plans, epoch: epoch.seconds, warnings: [...warnings.values()] }
-}
-
-/** SOURCE_DATE_EPOCH in seconds, and the options in which that is what it says. */
-async function findEpoch(
-  parsed: Parsed,
-  files: BuildFiles,
-  options: BuildOptions,
-  engine: Engine,
-  layers: EngineLayers,
-  plan: (options: BuildOptions, platform: Platform) => Promise<BuildPlan>,
-): Promise<{ readonly seconds: number | undefined; readonly options: BuildOptions }> {
-  const { settings } = engine
-  const isAsked = options.buildArgs?.SOURCE_DATE_EPOCH !== undefined || files.source.text.includes('SOURCE_DATE_EPOCH')
-  if (!isAsked) return { seconds: undefined, options }
-  const { epoch, stages } = analyze(parsed.ast, planOptions(files, options, settings))
-  if (epoch === undefined || epoch.kind === 'seconds') return { seconds: epoch?.seconds, options }
-  const withValue = (value: string): BuildOptions => ({
-    ...options,
-    buildArgs: { ...options.buildArgs, SOURCE_DATE_EPOCH: value },
-  })
-  const { resolveEpoch } = await import('./engine/epoch.js')
-  const sources = {
-    contextTime: async () => undefined,
-    planOf: (stage: number) =>
-      plan({ ...withValue(''), target: stages[stage]?.name ?? String(stage), platforms: undefined }, settings.hostPlatform),
-    runners: () =>
-      createPorts({ ...engine, settings: { ...settings, now: () => 0 } }, layers, files.directories, options, undefined).runners,
-  }
-  const seconds = await resolveEpoch(epoch, sources, engine)
-  return { seconds, options: withValue(seconds === undefined ? '' : String(seconds)) }
-}
-
-/** Images by name and platform, each looked up once for all plans. */
-function lookUpOnce(pull: PullPolicy, engine: Engine, layers: EngineLayers): ImageLookup {
-  const found = new Map<string, Promise<ResolvedImage>>()
-  const find = async (name: string, platform: Platform): Promise<ResolvedImage> => {
-    const image = await findImage(name, platform, pull, engine, engine.ctx)
-    layers.vouch(image)
-    return image
-  }
-  return (name, platform) => {
-    const key = imageKey(name, platform)
-    const image = found.get(key) ?? find(name, platform)
-    found.set(key, image)
-    return image
-  }
-}
-
-function distinctPlatforms(platforms: readonly Platform[]): Platform[] {
-  return [...new Map(platforms.map((platform) => [formatPlatform(platform), platform])).values()]
-}
-
-function isWarning({ severity }: Diagnostic): boolean {
-  return severity === 'warning'
-}
-
-function hasErrors(diagnostics: readonly Diagnostic[]): boolean {
-  return diagnostics.some(({ severity }) => severity === 'error')
-}
-
-function throwErrors(diagnostics: readonly Diagnostic[]): void {
-  const [first, ...more] = diagnostics.filter(({ severity }) => severity === 'error')
-  if (first !== undefined) throw new DockerfileError([first, ...more])
-}
-
 /** What was solved, and the images that can be made of it. */
 interface Built extends Planned {
   readonly solved: readonly SolvedPlan[]
+  readonly solutions: readonly Solution[]
   readonly assembler: Assembler
+  readonly attestations: BuildAttestations | undefined
 }
 
-/** Plans → solutions → images. */
+/** Plans → solutions → images. `wrap` stands between the solver and the records of the store. */
 async function makeImages(
   planned: Planned,
-  files: BuildFiles,
-  options: BuildOptions,
-  engine: Engine,
-  layers: EngineLayers,
-  caches: RemoteCache | undefined,
+  work: BuildWork,
+  wrap: (records: CacheRecords) => CacheRecords = (records) => records,
 ): Promise<Built> {
-  const { settings, ctx } = engine
+  const { id, startedAt, files, options, engine, layers, caches } = work
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
-  const ports = createPorts(engine, layers, files.directories, options, caches)
-  const solutions = await solveAll(planned.plans, { jobs, now: settings.now }, ports, ctx)
+  const explaining = createExplaining(planned.plans, files, options, engine)
+  const made = createPorts(engine, layers, files.directories, options, explaining, caches?.travel)
+  const ports = { ...made, records: wrap(caches?.wrap(made.records) ?? made.records) }
+  const solutions = await solveAll(planned.plans, { jobs, now: engine.settings.now }, ports, engine.ctx).finally(explaining.save)
   const solved = planned.plans.flatMap((plan, i) => {
     const solution = solutions[i]
     return solution === undefined ? [] : [{ plan, solution }]
   })
-  const records = caches === undefined ? engine.store.records : ports.records
-  return { ...planned, solved, assembler: createAssembler(solved, engine, layers, records) }
+  const { epoch } = planned
+  const about = { solved, epoch, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
+  return {
+    ...planned,
+    solved,
+    solutions,
+    assembler: createAssembler(solved, engine, layers, caches === undefined ? engine.store.records : ports.records),
+    attestations: await attest(about),
+  }
 }
 
-async function exportAll(
-  built: Built,
-  names: readonly Reference[],
-  options: BuildOptions,
-  engine: Engine,
-  layers: EngineLayers,
-  caches: RemoteCache | undefined,
-): Promise<BuildResult> {
-  const { assembler, epoch, plans } = built
+/** What is said about the images, where anything was asked for. */
+async function attest(work: AttestWork): Promise<BuildAttestations | undefined> {
+  const asked = work.options.attestations
+  if (asked === undefined) return undefined
+  const { makeAttestations } = await import('./engine/attest.js')
+  return makeAttestations(asked, work)
+}
+
+/** Builds twice, each time from nothing, and compares. Throws BUILD_NOT_REPRODUCIBLE. */
+async function makeTwice(planned: Planned, work: BuildWork): Promise<Built> {
+  const { engine, options } = work
+  const [{ openTrial }, { compareBuilds }] = await Promise.all([
+    import('./engine/trial.js'),
+    import('./engine/compare-builds.js'),
+  ])
+  const run = (trial: Trial): Promise<Built> =>
+    makeImages(planned, { ...work, engine: trial.engine, options: trial.options(options) }, trial.records)
+  const first = await run(await openTrial('first', engine))
+  const second = await run(await openTrial('second', engine))
+  const times = timesOf(shownOutput(options), planned.epoch)
+  await compareBuilds(await builtOnce(first, times), await builtOnce(second, times), times, engine)
+  return first
+}
+
+async function builtOnce({ assembler, solutions }: Built, times: ImageTimestamps): Promise<BuiltOnce[]> {
+  const images = await assembler.images(times)
+  return solutions.flatMap(({ rootfs }, i) => {
+    const image = images[i]
+    return image === undefined ? [] : [{ image, rootfs }]
+  })
+}
+
+async function exportAll(built: Built, names: readonly Reference[], work: BuildWork): Promise<BuildResult> {
+  const { assembler, epoch, plans, attestations } = built
+  const { options, engine, layers, caches } = work
   const isIndex = plans.length > 1 || /^(1|t|true)$/i.test(options.buildArgs?.BUILDKIT_MULTI_PLATFORM ?? '')
-  const annotate = caches?.annotator(built.solved)
-  const work = { engine, layers, assembler, isIndex, names, epoch, annotate }
+  const exporting = { engine, layers, assembler, isIndex, names, epoch, attestations, annotate: caches?.annotator(built.solved) }
   const outputs = options.outputs ?? [{ type: 'image' as const }]
   let manifest: Descriptor | undefined
   for (const output of outputs) {
     engine.ctx.signal.throwIfAborted()
-    const made = await exportTo(output, options.push ?? false, work)
+    const made = await exportTo(output, options.push ?? false, exporting)
     manifest = made ?? manifest
   }
-  const shown = outputs.find(({ type }) => type === 'image') ?? outputs[0] ?? {}
-  const images = await assembler.images(timesOf(shown, epoch))
-  return report(built, images, manifest, names, engine)
+  const images = await assembler.images(timesOf(shownOutput(options), epoch))
+  return reportBuild({ ...built, images, manifest, names }, work)
 }
 
-function report(
-  { solved, warnings }: Built,
-  images: AssembledImages,
-  manifest: Descriptor | undefined,
-  names: readonly Reference[],
-  { settings }: Engine,
-): BuildResult {
-  const { id } = mainImage(images, settings.hostPlatform)
-  const steps = new Map(solved.flatMap(({ solution }) => solution.vertices.map((vertex) => [vertex.id, vertex])))
-  return {
-    imageId: id,
-    images: images.map((image) => ({ imageId: image.id, platform: image.platform })),
-    manifest,
-    names: names.map(formatReference),
-    steps: [...steps.values()].map(({ name, by, key }) => ({ name, cached: by !== 'ran', key: key.digest })),
-    warnings,
-    caches: [],
-    metadata: {
-      'buildx.build.ref': `mille/mille/${randomName(25)}`,
-      // An index has no config.
-      ...(images.length > 1 ? {} : { 'containerimage.config.digest': id }),
-      'containerimage.digest': manifest?.digest ?? id,
-      ...(manifest === undefined ? {} : { 'containerimage.descriptor': manifest }),
-      ...(names.length === 0 ? {} : { 'image.name': names.map(familiarReference).join(',') }),
-    },
-  }
+/** The output whose image stands for the build. */
+function shownOutput({ outputs = [] }: BuildOptions): TimestampOptions {
+  return outputs.find(({ type }) => type === 'image') ?? outputs[0] ?? {}
 }

@@ -23,6 +23,8 @@ export interface FlagSpec {
   /** The environment variable that is used when the flag is not given. */
   readonly env?: string
   readonly choices?: readonly string[]
+  /** The flag may stand alone and then has this value; one of its own follows `=` only. */
+  readonly bare?: string
 }
 
 /** The flags of one command by long name. */
@@ -125,7 +127,7 @@ function scan(
 function parseArgsOptions(table: FlagTable): NonNullable<ParseArgsConfig['options']> {
   const options: NonNullable<ParseArgsConfig['options']> = {}
   for (const [name, spec] of Object.entries(table)) {
-    const type = spec.type === 'boolean' ? 'boolean' : 'string'
+    const type = spec.type === 'boolean' || spec.bare !== undefined ? 'boolean' : 'string'
     options[name] = spec.short === undefined ? { type } : { type, short: spec.short }
   }
   return options
@@ -151,6 +153,7 @@ function unknownFlag(token: Token, table: FlagTable, options: ParseOptions): Usa
 
 function textOf(token: Token, spec: FlagSpec): string {
   if (token.value !== undefined) return token.value
+  if (spec.bare !== undefined) return spec.bare
   if (spec.type === 'boolean') return 'true'
   throw new UsageError('USAGE_BAD_FLAG', `${token.rawName} needs a value`, {
     hint: `write ${token.rawName} ${spec.value ?? 'value'}`,

@@ -6,8 +6,10 @@ import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 import type { FlagTable, FlagValues } from './args.js'
+import { readAttestations } from './attest-flags.js'
 import { readCacheFrom, readCacheTo } from './cache-flags.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
+import { explainFormats } from './explain-format.js'
 import { progressModes } from './listener.js'
 import { readOutput } from './outputs.js'
 import { readHost } from './run-flags.js'
@@ -16,6 +18,11 @@ import type { Shell } from './shell.js'
 /** All flags. */
 export const buildFlags = {
   'add-host': { type: 'list', value: 'name:address', help: 'Add a line to /etc/hosts in RUN steps' },
+  attest: {
+    type: 'list',
+    value: 'type=…',
+    help: 'Say more of the image: type=provenance,… or type=sbom,…; index or referrers alone says how that is kept',
+  },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, or docker-image://NAME' },
@@ -42,6 +49,14 @@ export const buildFlags = {
   },
   check: { type: 'boolean', help: 'Check the Dockerfile and build nothing, as --call=check' },
   compress: { type: 'boolean', help: 'Accepted for docker: there is no daemon that a context is sent to' },
+  'dry-run': { type: 'boolean', help: 'Say what would run and why; run, fetch and write nothing' },
+  explain: {
+    type: 'string',
+    value: 'format',
+    bare: 'text',
+    choices: explainFormats,
+    help: 'Print to stdout which steps ran and why',
+  },
   file: { type: 'string', short: 'f', value: 'path', help: 'The Dockerfile; - for stdin', defaultText: '"PATH/Dockerfile"' },
   'force-rm': { type: 'boolean', help: 'Accepted for docker: nothing is ever left of a step' },
   iidfile: { type: 'string', value: 'path', help: 'Write the image id to a file' },
@@ -73,12 +88,16 @@ export const buildFlags = {
     choices: progressModes,
     help: 'How progress is shown on stderr',
   },
-  provenance: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  provenance: {
+    type: 'string',
+    value: 'true|mode=…',
+    help: 'Say how the image was built: true, or mode=min|max,version=v1|v0.2,builder-id=URI,reproducible=true',
+  },
   pull: { type: 'boolean', help: 'Ask the registry for newer base images' },
   push: { type: 'boolean', help: 'Push the image to its names, as --output type=registry' },
   quiet: { type: 'boolean', short: 'q', help: 'Show no progress; print the image id' },
   rm: { type: 'boolean', default: 'true', help: 'Accepted for docker: nothing is ever left of a step' },
-  sbom: { type: 'string', value: 'false', help: 'Accepted as false only: attestations are not supported yet' },
+  sbom: { type: 'string', value: 'true|generator=…', help: 'List the packages of the image: true, or generator=IMAGE' },
   secret: {
     type: 'list',
     value: 'id=…',
@@ -92,11 +111,15 @@ export const buildFlags = {
   },
   tag: { type: 'list', short: 't', value: 'name[:tag]', help: 'A name for the image' },
   target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
+  'verify-reproducible': {
+    type: 'boolean',
+    help: 'Build twice without the cache; exit code 1, and the first difference, when the images differ',
+  },
 } as const satisfies FlagTable
 
 /** docker's and buildx's flags that are not here yet. */
 export const unsupportedBuildFlags: readonly string[] = [
-  ...['annotation', 'attest', 'builder', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
+  ...['annotation', 'builder', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
   ...[
     'cpu-shares|c',
     'cpuset-cpus',
@@ -136,8 +159,11 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
     jobs: readJobs(values.jobs),
+    history: !/^(0|f|false|no|off)$/i.test(shell.env.MILLE_HISTORY ?? ''),
     outputs: readOutputs(values, shell),
     push: values.push,
+    attestations: readAttestations(values),
+    verifyReproducible: values['verify-reproducible'],
   }
 }
 
@@ -147,17 +173,20 @@ function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, str
 }
 
 function refuse(values: Values): void {
-  for (const name of ['provenance', 'sbom'] as const) {
-    const value = values[name]
-    if (value === undefined || /^(0|f|false)$/i.test(value) || value === 'disabled=true') continue
-    throw new UsageError('USAGE_BAD_FLAG', `--${name}=${value} is not supported yet`, {
-      hint: `leave it out, or write --${name}=false`,
+  if (values.explain !== undefined && (values.quiet || values.output.some(writesToStdout))) {
+    throw new UsageError('USAGE_BAD_FLAG', '--explain prints to stdout, and so does this output or --quiet', {
+      hint: 'leave one out; "mille history inspect" says the same afterwards',
     })
   }
   if (!values.rm) throw new UsageError('USAGE_BAD_FLAG', '--rm=false is not supported: nothing is left of a step')
   if (values.push && values.output.some((text) => !/type=(image|registry)/.test(text))) {
     throw new UsageError('USAGE_BAD_FLAG', '--push and --output of another type cannot be given together')
   }
+}
+
+/** True for an `--output` that goes to stdout. */
+export function writesToStdout(output: string): boolean {
+  return output === '-' || /(^|,)dest=-(,|$)/.test(output) || /^type=(tar|oci|docker)$/.test(output)
 }
 
 /** Repeated, or several with commas between them. */

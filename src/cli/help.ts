@@ -28,6 +28,7 @@ export function flagRows(flags: FlagTable): (readonly [string, string])[] {
 
 function flagHead(name: string, spec: FlagSpec): string {
   const short = spec.short === undefined ? '    ' : `-${spec.short}, `
+  if (spec.bare !== undefined) return `${short}--${name}[=${spec.value ?? spec.type}]`
   return `${short}--${name}${spec.type === 'boolean' ? '' : ` ${spec.value ?? spec.type}`}`
 }
 

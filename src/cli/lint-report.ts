@@ -1,5 +1,6 @@
 /** What a check found, as people and programs want to read it: text, BuildKit's JSON, SARIF, GitHub annotations. */
 import type { CheckResult } from '../check.js'
+import { encodePath } from '../core/path-bytes.js'
 import { renderDiagnostic } from '../core/render.js'
 import { positionAt } from '../core/span.js'
 import { type Finding, findingDiagnostic } from '../frontend/lint-findings.js'
@@ -109,20 +110,29 @@ function sarifOf(results: readonly CheckResult[], version: string): unknown {
 }
 
 function sarifResult({ rule, detail, source, span, edits }: Finding): unknown {
-  const uri = source.name
+  const uri = uriOf(source.name)
   const replacements = edits.map((edit) => ({
     deletedRegion: regionOf(source.text, edit.span),
     insertedContent: { text: edit.text },
   }))
   return {
     ...{ ruleId: rule.name, level: 'warning', message: { text: detail } },
-    locations: [sarifLocation(uri, source.text, span)],
+    locations: [sarifLocation(source.name, source.text, span)],
     ...(edits.length === 0 ? {} : { fixes: [{ artifactChanges: [{ artifactLocation: { uri }, replacements }] }] }),
   }
 }
 
-function sarifLocation(uri: string, text: string, span: { readonly start: number; readonly end: number }): unknown {
-  return { physicalLocation: { artifactLocation: { uri }, region: regionOf(text, span) } }
+/** SARIF takes URI references: bytes that may not stand in one are written as `%XX`, and an absolute path has a scheme. */
+function uriOf(name: string): string {
+  const path = encodePath(name).toString('latin1')
+  const encoded = path.replace(/[^A-Za-z0-9\-._~/!$&'()*+,;=@]/g, (byte) => {
+    return `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
+  })
+  return encoded.startsWith('/') ? `file://${encoded}` : encoded
+}
+
+function sarifLocation(name: string, text: string, span: { readonly start: number; readonly end: number }): unknown {
+  return { physicalLocation: { artifactLocation: { uri: uriOf(name) }, region: regionOf(text, span) } }
 }
 
 function regionOf(text: string, { start, end }: { readonly start: number; readonly end: number }): unknown {

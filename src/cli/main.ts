@@ -4,7 +4,7 @@
  * The process ends with `process.exit`, so that an idle connection or thread never keeps it; on Linux everything written
  * to stdout and stderr is out by then.
  */
-import { version } from './version.js'
+import { version } from '../engine/version.js'
 
 /** The launcher keeps this from Node, which would read the file at once; see bin/mille. */
 function restoreEnvironment(): void {

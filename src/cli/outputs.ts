@@ -15,11 +15,14 @@ const keys = {
   'force-compression': [],
   'oci-mediatypes': [],
   'platform-split': [],
+  'attestation-prefix': [],
+  'oci-artifact': [],
   'rewrite-timestamp': [],
   'source-date-epoch': [],
 } as const
 
 const timeKeys = ['source-date-epoch', 'rewrite-timestamp'] as const
+const fileKeys = ['dest', 'platform-split', 'attestation-prefix'] as const
 const compressionKeys = ['compression', 'compression-level', 'force-compression'] as const
 
 /** Where relative paths start, and what `-` is. */
@@ -38,24 +41,25 @@ export function readOutput(text: string, around: OutputSurroundings): BuildOutpu
   const names = (fields.get('name') ?? '').split(',').filter((name) => name !== '')
   switch (type) {
     case 'local':
-      allow(text, fields, ['dest', 'platform-split', ...timeKeys])
+      allow(text, fields, [...fileKeys, ...timeKeys])
       return { type, dest: pathOf(text, fields, around), ...splitOf(text, fields), ...timesOf(text, fields) }
     case 'tar':
-      allow(text, fields, ['dest', 'platform-split', ...timeKeys])
+      allow(text, fields, [...fileKeys, ...timeKeys])
       return { type, dest: placeOf(text, fields, around), ...splitOf(text, fields), ...timesOf(text, fields) }
     case 'oci':
     case 'docker':
       if (type === 'docker' && !fields.has('dest'))
         return { type: 'image', names, ...compressionOf(text, fields), ...timesOf(text, fields) }
-      allow(text, fields, ['dest', 'tar', 'name', 'oci-mediatypes', ...compressionKeys, ...timeKeys])
+      allow(text, fields, ['dest', 'tar', 'name', 'oci-mediatypes', 'oci-artifact', ...compressionKeys, ...timeKeys])
       return archive(type, text, fields, names, around)
     case 'image':
     case 'registry': {
-      allow(text, fields, ['name', 'push', 'oci-mediatypes', ...compressionKeys, ...timeKeys])
+      allow(text, fields, ['name', 'push', 'oci-mediatypes', 'oci-artifact', ...compressionKeys, ...timeKeys])
       const push = type === 'registry' || isTrueField(fields.get('push'), text)
       const media = fields.get('oci-mediatypes')
       const ociMediaTypes = media === undefined ? {} : { ociMediaTypes: isTrueField(media, text) }
-      return { type: 'image', names, push, ...ociMediaTypes, ...compressionOf(text, fields), ...timesOf(text, fields) }
+      const more = { ...ociMediaTypes, ...artifactOf(text, fields), ...compressionOf(text, fields), ...timesOf(text, fields) }
+      return { type: 'image', names, push, ...more }
     }
     default:
       throw new UsageError(
@@ -77,7 +81,7 @@ function archive(
 ): BuildOutput {
   const tar = !fields.has('tar') || isTrueField(fields.get('tar'), text)
   const dest = tar ? placeOf(text, fields, around) : pathOf(text, fields, around)
-  return { type, dest, tar, names, ...compressionOf(text, fields), ...timesOf(text, fields) }
+  return { type, dest, tar, names, ...artifactOf(text, fields), ...compressionOf(text, fields), ...timesOf(text, fields) }
 }
 
 function allow(text: string, fields: ReadonlyMap<string, string>, allowed: readonly string[]): void {
@@ -131,7 +135,17 @@ function timesOf(text: string, fields: ReadonlyMap<string, string>): TimestampOp
 
 function splitOf(text: string, fields: ReadonlyMap<string, string>): SplitOptions {
   const written = fields.get('platform-split')
-  return written === undefined ? {} : { platformSplit: isTrueField(written, text) }
+  const prefix = fields.get('attestation-prefix')
+  return {
+    ...(written === undefined ? {} : { platformSplit: isTrueField(written, text) }),
+    ...(prefix === undefined ? {} : { attestationPrefix: prefix }),
+  }
+}
+
+/** `oci-artifact`: attestation manifests are artifacts. */
+function artifactOf(text: string, fields: ReadonlyMap<string, string>): { readonly ociArtifact?: boolean } {
+  const written = fields.get('oci-artifact')
+  return written === undefined ? {} : { ociArtifact: isTrueField(written, text) }
 }
 
 function placeOf(

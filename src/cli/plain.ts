@@ -2,6 +2,7 @@
  * Progress as plain lines in the shape of BuildKit's `plain`, for logs and CI:
  *
  *     #5 [2/4] RUN npm ci
+ *     #5 why: package.json changed
  *     #5 0.312 added 12 packages
  *     #5 DONE 1.2s
  *
@@ -10,6 +11,7 @@
 import { StringDecoder } from 'node:string_decoder'
 import type { BuildEvent } from '../core/context.js'
 import { renderDiagnostic } from '../core/render.js'
+import { printableLine } from '../core/width.js'
 import { humanSeconds, humanSize } from './human.js'
 import type { Listener } from './listener.js'
 
@@ -48,13 +50,19 @@ class PlainDisplay {
   }
 
   handle(event: BuildEvent): void {
-    if (event.type === 'vertex-started') this.#turnTo(this.#stepOf(event))
+    if (event.type === 'vertex-started') this.#start(event)
     if (event.type === 'vertex-done') this.#done(event)
     if (event.type === 'log') this.#log(event)
     if (event.type === 'progress') this.#transfer(event)
     if (event.type !== 'warning') return
     this.#shown = undefined
     this.#options.write(`\n${renderDiagnostic(event.diagnostic, this.#options)}`)
+  }
+
+  #start(event: Extract<BuildEvent, { type: 'vertex-started' }>): void {
+    const step = this.#stepOf(event)
+    if (event.reason === undefined) this.#turnTo(step)
+    else this.#line(step, `why: ${printableLine(event.reason.text)}`)
   }
 
   #stepOf(event: { readonly id: string; readonly name?: string; readonly atMs: number }): Step {

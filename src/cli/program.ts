@@ -1,4 +1,6 @@
 /** The program: argv → verb → its module → exit code. Whatever a verb does not need is not loaded. */
+
+import { version } from '../engine/version.js'
 import { parseFlags } from './args.js'
 import type { AnyCommand } from './command.js'
 import { exitCodeOf, exitCodes } from './exit.js'
@@ -6,7 +8,6 @@ import { globalFlags, readGlobals } from './globals.js'
 import { type Interrupts, isCancellation, listenForSignals, openShell, reportError } from './process.js'
 import type { GlobalOptions } from './shell.js'
 import { resolveVerb, verbs } from './verbs.js'
-import { version } from './version.js'
 
 /** Runs one command line and returns its exit code. Never throws. */
 export async function runProgram(argv: readonly string[]): Promise<number> {

@@ -25,6 +25,8 @@ export interface ProgressOptions {
 
 interface Step {
   readonly name: string
+  /** Why it runs; empty where there is nothing to say. */
+  readonly why: string
   readonly startedAtMs: number
   readonly decoder: StringDecoder
   /** The last whole lines of output, oldest first. */
@@ -71,7 +73,7 @@ class TerminalDisplay {
 
   handle(event: BuildEvent): void {
     if (event.type === 'plan') this.#state.planned = event.vertices.length
-    if (event.type === 'vertex-started') this.#start(event.id, event.name, event.atMs)
+    if (event.type === 'vertex-started') this.#start(event.id, event.name, event.atMs, event.reason?.text)
     if (event.type === 'vertex-done') this.#finish(event)
     if (event.type === 'log') addOutput(this.#start(event.id, event.id, event.atMs), event.data)
     if (event.type === 'progress') addTransfer(this.#start(event.id, event.id, event.atMs), event)
@@ -85,21 +87,23 @@ class TerminalDisplay {
     this.#spinner = undefined
   }
 
-  #start(id: string, name: string, atMs: number): Step {
+  #start(id: string, name: string, atMs: number, why = ''): Step {
     const known = this.#state.running.get(id)
     if (known !== undefined) return known
-    const step: Step = { name, startedAtMs: atMs, decoder: new StringDecoder('utf8'), tail: [], partial: '', items: new Map() }
+    const decoder = new StringDecoder('utf8')
+    const step: Step = { name, why, startedAtMs: atMs, decoder, tail: [], partial: '', items: new Map() }
     this.#state.running.set(id, step)
     this.#timer ??= setTimeout(() => void this.#goLive(), liveAfterMs).unref()
     return step
   }
 
   #finish(event: Extract<BuildEvent, { type: 'vertex-done' }>): void {
-    const startedAtMs = this.#state.running.get(event.id)?.startedAtMs ?? event.atMs
+    const { startedAtMs, why } = this.#state.running.get(event.id) ?? { startedAtMs: event.atMs, why: '' }
     this.#state.running.delete(event.id)
     this.#state.done++
     const outcome = event.error === undefined ? (event.cached ? 'cached' : 'done') : 'failed'
-    const line = finishedLine(event.name, outcome, event.atMs - startedAtMs, this.#terminal.columns, this.#options.color)
+    const elapsedMs = event.atMs - startedAtMs
+    const line = finishedLine({ name: event.name, outcome, elapsedMs, why }, this.#terminal.columns, this.#options.color)
     this.#terminal.write(`${line}\n`)
   }
 
@@ -153,21 +157,28 @@ function sized(stream: NodeJS.WriteStream): NodeJS.WriteStream {
   return Object.assign(terminal, listening) as NodeJS.WriteStream
 }
 
-/** One line for a step that ended: a mark, its name, and at the right its time or CACHED. */
-function finishedLine(
-  name: string,
-  outcome: 'cached' | 'done' | 'failed',
-  elapsedMs: number,
-  columns: number,
-  color: boolean,
-): string {
+/** A step that ended. */
+interface Finished {
+  readonly name: string
+  readonly outcome: 'cached' | 'done' | 'failed'
+  readonly elapsedMs: number
+  readonly why: string
+}
+
+/** One line for a step that ended: a mark, its name and why it ran, and at the right its time or CACHED. */
+function finishedLine({ name, outcome, elapsedMs, why }: Finished, columns: number, color: boolean): string {
   const right =
     outcome === 'cached' ? 'CACHED' : outcome === 'failed' ? `ERROR ${humanSeconds(elapsedMs)}` : humanSeconds(elapsedMs)
-  const line = alignRight(`${outcome === 'failed' ? '✗' : '✓'} ${printableLine(name)}`, right, columns)
-  if (!color) return line
+  const mark = outcome === 'failed' ? '✗' : '✓'
+  const room = Math.min(columns - 1, widestLine) - right.length - 1
+  // A long name gives way to the reason, down to half of the line.
+  const reason = why === '' ? '' : truncateToWidth(`  (${printableLine(why)})`, Math.floor(room / 2))
+  const head = truncateToWidth(`${mark} ${printableLine(name)}`, room - displayWidth(reason))
+  if (!color) return alignRight(head + reason, right, columns)
   const code = { cached: 2, done: 32, failed: 31 }[outcome]
-  if (outcome !== 'done') return `\x1b[${code}m${line}\x1b[0m`
-  return `\x1b[${code}m${line.slice(0, 1)}\x1b[0m${line.slice(1)}`
+  if (outcome !== 'done') return `\x1b[${code}m${alignRight(head + reason, right, columns)}\x1b[0m`
+  const gap = ' '.repeat(room - displayWidth(head + reason) + 1)
+  return `\x1b[${code}m${head.slice(0, 1)}\x1b[0m${head.slice(1)}${paintDim(reason, true)}${gap}${right}`
 }
 
 function alignRight(left: string, right: string, columns: number): string {
@@ -187,7 +198,11 @@ function liveText(state: State, options: ProgressOptions): string {
   const steps = [...state.running.values()]
   const each = Math.max(0, Math.min(linesPerStep, Math.floor(room / Math.max(1, steps.length)) - 1))
   const lines = steps.flatMap((step) => [
-    alignRight(`  ${printableLine(step.name)}`, humanSeconds(now - step.startedAtMs), columns),
+    alignRight(
+      `  ${printableLine(step.name)}${step.why === '' ? '' : `  (${printableLine(step.why)})`}`,
+      humanSeconds(now - step.startedAtMs),
+      columns,
+    ),
     ...detailLines(step, each).map((line) => paintDim(truncateToWidth(`    ${line}`, columns - 1), options.color)),
   ])
   return [head, ...lines.slice(0, room)].join('\n')

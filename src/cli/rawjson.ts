@@ -1,6 +1,6 @@
 /**
  * Progress as JSON, one object a line, with the field names of BuildKit's `rawjson` (its SolveStatus message):
- * `vertexes` (digest name started completed cached error), `statuses` (id vertex current total started completed),
+ * `vertexes` (digest name started completed cached error, and mille's own reason), `statuses` (id vertex current total started completed),
  * `logs` (vertex stream data timestamp; data is base64) and `warnings` (short detail url level). docs/cli.md has it all.
  */
 import type { BuildEvent } from '../core/context.js'
@@ -24,7 +24,7 @@ function messageOf(event: BuildEvent, started: Map<string, string>): object | un
       return { vertexes: event.vertices.map(({ id, name }) => ({ digest: id, name })) }
     case 'vertex-started':
       started.set(event.id, timeOf(event.atMs))
-      return { vertexes: [{ digest: event.id, name: event.name, started: timeOf(event.atMs) }] }
+      return { vertexes: [{ digest: event.id, name: event.name, started: timeOf(event.atMs), reason: event.reason }] }
     case 'vertex-done':
       return { vertexes: [finished(event, started)] }
     case 'log': {

@@ -16,6 +16,14 @@ export const verbs: Readonly<Record<string, Verb>> = {
   tag: { summary: 'Give an image another name', load: () => import('./commands/tag.js') },
   inspect: { summary: 'Show everything about images', load: () => import('./commands/inspect.js') },
   history: { summary: 'Show the layers and history of an image', load: () => import('./commands/history.js') },
+  'history ls': { summary: 'List build records', load: () => import('./commands/history-ls.js') },
+  'history inspect': {
+    summary: 'Show one build: its steps, times and reasons',
+    load: () => import('./commands/history-inspect.js'),
+  },
+  'history logs': { summary: 'Show the output of a build again', load: () => import('./commands/history-logs.js') },
+  'history diff': { summary: 'Show what two builds did differently', load: () => import('./commands/history-diff.js') },
+  'history rm': { summary: 'Remove build records', load: () => import('./commands/history-rm.js') },
   import: { summary: 'Make an image of a root filesystem tar', load: () => import('./commands/import.js') },
   save: { summary: 'Write images to a tar archive', load: () => import('./commands/save.js') },
   load: { summary: 'Read images from a tar archive', load: () => import('./commands/load.js') },
@@ -53,6 +61,10 @@ export const aliases: Readonly<Record<string, string>> = {
   'image push': 'push',
   'image prune': 'prune',
   'builder prune': 'prune',
+  'buildx history ls': 'history ls',
+  'buildx history inspect': 'history inspect',
+  'buildx history logs': 'history logs',
+  'buildx history rm': 'history rm',
   'buildx prune': 'prune',
   'system prune': 'prune',
 }
@@ -64,10 +76,13 @@ export type Resolved =
   | { readonly kind: 'group'; readonly name: string; readonly verbs: readonly string[]; readonly rest: readonly string[] }
   | { readonly kind: 'unknown'; readonly word: string; readonly known: readonly string[] }
 
-/** Finds the verb that one or two words name. */
+/** Finds the verb that one, two or three words name. */
 export function resolveVerb(words: readonly string[]): Resolved {
   const [first = '', second = ''] = words
   const pair = `${first} ${second}`
+  const triple = `${pair} ${words[2] ?? ''}`
+  const longest = aliases[triple]
+  if (longest !== undefined) return { kind: 'verb', name: longest, typed: triple, rest: words.slice(3) }
   const name = Object.hasOwn(verbs, pair) ? pair : aliases[pair]
   if (name !== undefined) return { kind: 'verb', name, typed: pair, rest: words.slice(2) }
   if (Object.hasOwn(verbs, first)) return { kind: 'verb', name: first, typed: first, rest: words.slice(1) }

@@ -28,6 +28,8 @@ export interface ContextOptions {
   readonly shown?: string | undefined
   /** Milliseconds since 1970, at the latest when the first file is looked at. */
   readonly nowMs: number
+  /** False: what was hashed is not remembered for the next build; true. */
+  readonly remember?: boolean
 }
 
 /** A context as a view, with digests of what is selected of it. */
@@ -35,6 +37,8 @@ export class ContextView extends ContextTree {
   readonly #options: ContextOptions
   readonly #memo: MemoFiles
   #files: FileMemo | undefined
+  /** What was found out of each entry so far: also of racy files, which no memo may have. */
+  readonly #seen: ReadonlyMap<ContextEntry, KnownContent>[] = []
 
   constructor(root: string, options: ContextOptions) {
     super(root, options.ignore, options.shown)
@@ -79,8 +83,44 @@ export class ContextView extends ContextTree {
     if (recalled !== undefined) return recalled
     const contents = await this.#contentsOf(entries, ctx)
     const digest = digestSelected(this, selected, contents)
-    if (!entries.some((entry) => this.#isRacy(entry))) rememberSelection(this.#memo, name, print, digest)
+    if (this.#options.remember !== false && !entries.some((entry) => this.#isRacy(entry)))
+      rememberSelection(this.#memo, name, print, digest)
     return digest
+  }
+
+  /**
+   * What each selected file is, by its path in the context: a text that is another when the file is another. For messages,
+   * not for identity: contents are shortened.
+   */
+  async listSelection(source: SelectionSource, ctx: Context): Promise<ReadonlyMap<string, string>> {
+    const items = selectRoots(this, source).flatMap((root) => selectEntries(this, root, source))
+    const unseen = items.map(({ entry }) => entry as ContextEntry).filter((entry) => this.#seenContent(entry) === undefined)
+    if (unseen.length > 0) await this.#lookAt(unseen, ctx)
+    const list = new Map<string, string>()
+    for (const { viewPath, entry } of items) {
+      const known = this.#seenContent(entry as ContextEntry)
+      const content = entry.type === 'symlink' ? this.readlink(viewPath) : (known?.sha256.slice(0, 16) ?? '')
+      const xattrs = known === undefined || known.xattrs === '' ? '' : ` ${known.xattrs}`
+      list.set(viewPath.slice(1), `${entry.type} ${entry.mode.toString(8)} ${content}${xattrs}`)
+    }
+    return list
+  }
+
+  /** What vanished meanwhile is listed without its content. */
+  async #lookAt(entries: readonly ContextEntry[], ctx: Context): Promise<void> {
+    try {
+      await this.#contentsOf(entries, ctx)
+    } catch (error) {
+      if (!(error instanceof VanishedError)) throw error
+    }
+  }
+
+  #seenContent(entry: ContextEntry): KnownContent | undefined {
+    for (const contents of this.#seen) {
+      const known = contents.get(entry)
+      if (known !== undefined) return known
+    }
+    return undefined
   }
 
   /** The content of a file where it is known without reading it. */
@@ -96,6 +136,7 @@ export class ContextView extends ContextTree {
   async #contentsOf(entries: readonly ContextEntry[], ctx: Context): Promise<Map<ContextEntry, KnownContent>> {
     this.#files ??= new FileMemo(this.#memo)
     const contents = new Map<ContextEntry, KnownContent>()
+    this.#seen.push(contents)
     const missing: ContextEntry[] = []
     for (const entry of entries) {
       const known = this.#files.find(entry)
@@ -109,7 +150,7 @@ export class ContextView extends ContextTree {
         if (!this.#isRacy(entry)) this.#files.add(entry, known)
       }
     }
-    this.#files.save()
+    if (this.#options.remember !== false) this.#files.save()
     return contents
   }
 

@@ -4,6 +4,7 @@
  * Library code never prints. It emits these events; the command line listens and renders them.
  */
 import type { Diagnostic } from './diagnostic.js'
+import type { StepReason } from './reason.js'
 
 /** How the work is told to stop, and where it reports. Stays this small. */
 export interface Context {
@@ -14,7 +15,14 @@ export interface Context {
 /** What happens during a build, a pull, a push. `atMs` is milliseconds since 1970. */
 export type BuildEvent =
   | { readonly type: 'plan'; readonly vertices: readonly { readonly id: string; readonly name: string }[] }
-  | { readonly type: 'vertex-started'; readonly id: string; readonly name: string; readonly atMs: number }
+  | {
+      readonly type: 'vertex-started'
+      readonly id: string
+      readonly name: string
+      readonly atMs: number
+      /** Why it runs; absent for what was found or is only looked at. */
+      readonly reason?: StepReason
+    }
   | {
       readonly type: 'vertex-done'
       readonly id: string

@@ -47,6 +47,7 @@ export type ErrorCode =
   | 'ADD_GIT_FAILED'
   | 'SOLVE_CYCLE'
   | 'SOLVE_SECRET_MISSING'
+  | 'BUILD_NOT_REPRODUCIBLE'
   | 'EXPORT_FAILED'
   | 'EXPORT_UNSUPPORTED'
   // the sandbox
@@ -82,6 +83,8 @@ export type ErrorCode =
   // images and registries
   | 'IMAGE_NOT_FOUND'
   | 'IMAGE_BAD_NAME'
+  | 'HISTORY_AMBIGUOUS'
+  | 'HISTORY_NOT_FOUND'
   | 'IMAGE_AMBIGUOUS'
   | 'IMAGE_BAD_MANIFEST'
   | 'IMAGE_BAD_CONFIG'

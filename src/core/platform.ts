@@ -47,19 +47,22 @@ function normalizeVariant(architecture: string, written: string, variant: string
 }
 
 /**
- * Reads `os/arch[/variant]`, `arch` or `os` alone (the missing half comes from `host`).
+ * Reads `os/arch[/variant]`, `arch` or `os` alone (the missing half comes from `host`); `os(version)` has a version.
  *
  * @returns the normalised platform, or undefined when the text has not that form
  */
 export function parsePlatform(text: string, host: Platform): Platform | undefined {
   if (!/^[A-Za-z0-9_.()-]+(\/[A-Za-z0-9_.-]+){0,2}$/.test(text)) return undefined
-  const [first = '', second, third] = text.split('/')
+  const [written = '', second, third] = text.split('/')
+  const [, first = '', version = ''] = /^([^()]*)(?:\(([^()]*)\))?$/.exec(written) ?? []
+  if (first === '') return undefined
+  const ofVersion = version === '' ? {} : { 'os.version': version }
   if (second !== undefined) {
-    const platform = { os: first, architecture: second }
+    const platform = { os: first, architecture: second, ...ofVersion }
     return normalizePlatform(third === undefined ? platform : { ...platform, variant: third })
   }
   const name = first.toLowerCase()
-  if (knownSystems.has(name)) return normalizePlatform({ ...host, os: name })
+  if (knownSystems.has(name)) return normalizePlatform({ ...host, os: name, ...ofVersion })
   const architecture = architectureAliases[name] ?? name
   return knownArchitectures.has(architecture) ? normalizePlatform({ os: host.os, architecture: name }) : undefined
 }

@@ -10,6 +10,7 @@ import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { BuildError } from '../core/errors.js'
 import type { Scope } from '../io/scope.js'
+import type { PinnedSource } from '../ops/context.js'
 import type { FindSecret } from '../ops/exec-mounts.js'
 import type { ContextReference } from './context-reference.js'
 import type { Engine } from './engine.js'
@@ -24,8 +25,15 @@ export interface FilesContext {
    * that nobody here vouches for; links in it are only ever followed inside it.
    */
   readonly origin: 'local' | 'fetched'
+  /** What exactly was fetched. */
+  readonly pinned?: PinnedSource
   /** What came was no archive but this text: a Dockerfile. */
   readonly text?: string
+  /**
+   * A time of its own, for SOURCE_DATE_EPOCH=context: of the commit, Last-Modified, else of the newest file of the archive;
+   * seconds since 1970.
+   */
+  readonly timeSeconds?: number | undefined
 }
 
 /** What opening needs. Scratch directories are released by `scope`. */

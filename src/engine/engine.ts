@@ -18,6 +18,8 @@ export interface Engine {
   readonly ctx: Context
   readonly store: Store
   readonly pool: WorkerPool
+  /** Set in a dry run: where hashes of context files are read, and not written. */
+  readonly contextMemo?: string
   readonly openSandbox: () => Promise<Sandbox>
   readonly openRegistry: () => Promise<RegistryClient>
 }

@@ -5,6 +5,7 @@
  * it is. A directory of this machine has no such time: that of its files says when they were checked out.
  */
 import { mkdirSync, rmSync } from 'node:fs'
+import type { Diagnostic } from '../core/diagnostic.js'
 import { BuildError } from '../core/errors.js'
 import type { FileEntry, FileView } from '../core/view.js'
 import type { SourceDateEpoch } from '../frontend/epoch.js'
@@ -23,32 +24,26 @@ export interface EpochSources {
   readonly runners: () => Pick<OpRunners, 'http' | 'git'>
 }
 
-/** The seconds since 1970 that SOURCE_DATE_EPOCH stands for; undefined, with a warning, where its source has no time. */
+/** The seconds since 1970 that SOURCE_DATE_EPOCH stands for; undefined where its source has no time. */
 export async function resolveEpoch(epoch: SourceDateEpoch, sources: EpochSources, engine: Engine): Promise<number | undefined> {
   switch (epoch.kind) {
     case 'seconds':
       return epoch.seconds
     case 'context':
-      return (
-        (await sources.contextTime(epoch.name)) ??
-        warn(`the ${epoch.name === 'context' ? 'build context' : `context ${epoch.name}`}`, engine)
-      )
+      return sources.contextTime(epoch.name)
     case 'stage':
-      return (await stageTime(await sources.planOf(epoch.index), sources.runners(), engine)) ?? warn('its stage', engine)
+      return stageTime(await sources.planOf(epoch.index), sources.runners(), engine)
   }
 }
 
-function warn(what: string, { ctx }: Engine): undefined {
-  ctx.emit({
-    type: 'warning',
-    diagnostic: {
-      severity: 'warning',
-      code: 'NoSourceDateEpoch',
-      message: `SOURCE_DATE_EPOCH is not set: ${what} has no time of its own`,
-      hint: 'give seconds, for example those of the commit: --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)',
-    },
-  })
-  return undefined
+/** The warning for a source without a time. */
+export function noEpoch(): Diagnostic {
+  return {
+    severity: 'warning',
+    code: 'NoSourceDateEpoch',
+    message: 'SOURCE_DATE_EPOCH is not set: its source is a directory of this machine, or has no time',
+    hint: 'give seconds, for example those of the commit: --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)',
+  }
 }
 
 async function stageTime(plan: BuildPlan, runners: Pick<OpRunners, 'http' | 'git'>, engine: Engine): Promise<number | undefined> {

@@ -16,6 +16,7 @@ import type { FileView } from '../core/view.js'
 import { compileIgnore } from '../frontend/dockerignore.js'
 import type { Scope } from '../io/scope.js'
 import { layerStack, resolvePath } from '../layer/stack.js'
+import type { ContextDirectory } from '../ops/context.js'
 import { layerDirectories } from '../ops/stack.js'
 import { type ContextReference, parseContextReference } from './context-reference.js'
 import { type ContextWorld, type FilesContext, fetchContext, makeScratch, openDirectory } from './contexts.js'
@@ -48,8 +49,7 @@ export async function fetchBuildFiles(options: BuildOptions, engine: Engine, sco
   const references = namedReferences(options)
   const main = readLocalMain(options) ?? (await fetchMain(options, world))
   const named = describeNamed(references, async (reference, what) => {
-    const { directory } = await fetchContext(reference, 'named', what, world)
-    return { path: directory, memos: makeScratch(world), shown: withoutCredentials(reference.text) }
+    return directoryOf(await fetchContext(reference, 'named', what, world), reference.text, world)
   })
   if (named === undefined) throw new Error('named contexts can be fetched here')
   return joinFiles(main, named)
@@ -64,8 +64,16 @@ async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<Ma
   if (main.kind === 'image') return { ...common, ignore: [], directory: undefined, contextImage: main.reference }
   const { directory: path, origin } = main
   if (origin === 'local') return { ...common, ignore: ignorePatterns(path, undefined), directory: { path } }
-  // What is remembered of files that are gone after this would only fill the store.
-  return { ...common, ignore: [], directory: { path, memos: makeScratch(world), shown: withoutCredentials(context) } }
+  return { ...common, ignore: [], directory: directoryOf(main, context, world) }
+}
+
+/** What is remembered of files that are gone after this would only fill the store: it goes with them. */
+function directoryOf(
+  { directory: path, timeSeconds, pinned }: FilesContext,
+  text: string,
+  world: ContextWorld,
+): ContextDirectory {
+  return { path, memos: makeScratch(world), shown: withoutCredentials(text), timeSeconds, pinned }
 }
 
 function checkStdin({ kind }: ContextReference, { dockerfile }: BuildOptions): void {

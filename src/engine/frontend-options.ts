@@ -25,5 +25,6 @@ export function planOptions(
     allow: options.allow ?? [],
     hostNames: (options.addHosts ?? []).map(({ name }) => name),
     shmSizeBytes: options.shmSizeBytes,
+    sbom: options.attestations?.sbom !== undefined,
   })
 }

@@ -3,12 +3,15 @@
  * once, by `engineDefaults` and `build`.
  */
 import type { ResourceLimits } from '../../sandbox/plan.js'
+import type { AttestationOptions } from '../attest/options.js'
 import type { BuildEvent } from '../core/context.js'
 import type { Compression, Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import type { Digest } from '../core/digest.js'
 import { type Platform, platformOf } from '../core/platform.js'
+import type { StepReason } from '../core/reason.js'
 import type { SshSource } from '../ops/ssh-agent.js'
+import type { LoggedStep } from './step-log.js'
 
 /** What every operation needs: where the store is, who is asked for what, and who listens. */
 export interface EngineOptions {
@@ -92,8 +95,10 @@ export interface CompressionOptions {
   readonly forceCompression?: boolean | undefined
 }
 
-/** How the files of several platforms are kept apart. */
+/** How the files of several platforms are kept apart, and what attestations are called. */
 export interface SplitOptions {
+  /** Put before the name of each attestation; empty. */
+  readonly attestationPrefix?: string | undefined
   /** A directory `os_arch` for each platform; where there are several. */
   readonly platformSplit?: boolean | undefined
 }
@@ -107,6 +112,8 @@ export type BuildOutput =
       readonly push?: boolean | undefined
       /** Push manifests in OCI's media types; true. */
       readonly ociMediaTypes?: boolean | undefined
+      /** Write attestations as OCI artifacts that refer to the image; false. */
+      readonly ociArtifact?: boolean | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
     } & CompressionOptions &
       TimestampOptions)
@@ -115,6 +122,8 @@ export type BuildOutput =
       readonly type: 'oci' | 'docker'
       readonly dest: string | { readonly stream: NodeJS.WritableStream }
       readonly tar?: boolean | undefined
+      /** Write attestations as OCI artifacts that refer to the image; false. */
+      readonly ociArtifact?: boolean | undefined
       readonly names?: readonly string[] | undefined
       readonly annotations?: Readonly<Record<string, string>> | undefined
     } & CompressionOptions &
@@ -202,12 +211,20 @@ export interface BuildOptions extends EngineOptions {
   readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined
   readonly shmSizeBytes?: number | undefined
   readonly limits?: ResourceLimits | undefined
+  /** Build twice without the cache, and refuse when the images differ; false. */
+  readonly verifyReproducible?: boolean | undefined
   /** How many steps run at once; the number of cores, at least 4. */
   readonly jobs?: number | undefined
   /** One `image` output. */
   readonly outputs?: readonly BuildOutput[] | undefined
   /** Push the `image` output to its names; false. */
   readonly push?: boolean | undefined
+  /** What is to be said about the image beside it; nothing. */
+  readonly attestations?: AttestationOptions | undefined
+  /** `source` and `revision` of the checkout that the context is, for provenance; not checked. */
+  readonly vcs?: Readonly<Record<string, string>> | undefined
+  /** Keep a record of the build in the store; true. */
+  readonly history?: boolean | undefined
 }
 
 /** One step of a build, as it ended. */
@@ -215,6 +232,14 @@ export interface BuiltStep {
   readonly name: string
   readonly cached: boolean
   readonly key: Digest
+  /** Why it ran. */
+  readonly reason?: StepReason
+}
+
+/** What a build would do. */
+export interface DryRunResult {
+  readonly steps: readonly LoggedStep[]
+  readonly warnings: readonly Diagnostic[]
 }
 
 /** One image of a build. */

@@ -1,18 +1,22 @@
 /** Hands a finished image to its outputs: the store, registries, layouts, archives, directories. */
+import type { BuildAttestations, PendingAttestation } from '../attest/pending.js'
 import type { Context } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { DiffID } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
-import { bestPlatform, type Platform, platformFolder } from '../core/platform.js'
+import { bestPlatform, formatPlatform, type Platform, platformFolder } from '../core/platform.js'
 import { familiarReference, formatReference, type Reference } from '../core/reference.js'
 import type { AssembledImage } from '../exporter/assemble.js'
+import type { DescribedAttestation } from '../exporter/attestation.js'
 import type { BlobChoice, BlobPorts } from '../exporter/blobs.js'
 import type { ArchiveEntry, ArchiveName } from '../exporter/docker-archive.js'
+import type { FileDigest } from '../exporter/file-digests.js'
 import type { DescribedImage, ManifestFormat } from '../exporter/manifest.js'
 import type { LayoutImage } from '../exporter/oci-layout.js'
 import type { Sink } from '../exporter/sink.js'
 import type { StoredImage, Tag } from '../store/types.js'
 import type { Assembler, ImageTimestamps } from './assembled.js'
+import type { StatementNames } from './attested.js'
 import type { Engine } from './engine.js'
 import { requireReference } from './images.js'
 import type { EngineLayers } from './layers.js'
@@ -32,8 +36,10 @@ export interface OutputWork {
   readonly names: readonly Reference[]
   /** SOURCE_DATE_EPOCH of the build. */
   readonly epoch: number | undefined
+  /** Undefined: nothing is said about the images. */
+  readonly attestations: BuildAttestations | undefined
   /** More annotations of manifests: an inline cache. */
-  readonly annotate?: Annotate | undefined
+  readonly annotate: Annotate | undefined
 }
 
 /** Annotations that depend on the blobs of an image's layers. */
@@ -90,10 +96,10 @@ async function exportImage(
   id: string,
   work: OutputWork,
 ): Promise<Descriptor | undefined> {
-  const { engine, layers, assembler, isIndex } = work
+  const { engine, layers, assembler, isIndex, attestations } = work
   const images = await assembler.images(timesOf(output, work.epoch))
   const names = [...work.names, ...(output.names ?? []).map(requireReference)]
-  for (const image of images) saveImage(engine, image, [])
+  await saveImages(images, attestations, engine)
   for (const name of names) engine.store.images.setTag(tagOf(name, images, engine))
   if (!push) return undefined
   if (names.length === 0) {
@@ -103,10 +109,17 @@ async function exportImage(
   }
   const { pushAll } = await import('./push.js')
   const format: ManifestFormat = output.ociMediaTypes === false ? 'docker' : 'oci'
+  if (attestations !== undefined && format === 'docker') {
+    throw new BuildError('EXPORT_UNSUPPORTED', "Docker's own media types have none for attestations", {
+      hint: 'leave out oci-mediatypes=false, or --provenance and --sbom',
+    })
+  }
   const pushed = await pushAll(
     {
-      ...{ images: images.map((image) => ({ image })), isIndex, names, choice: choiceOf(output), format },
-      ...{ annotations: output.annotations ?? {}, annotate: work.annotate, progressId: id },
+      images: images.map((image) => ({ image, attestations: saidOf(image, attestations) })),
+      ...{ isIndex, names, choice: choiceOf(output), format, annotations: output.annotations ?? {}, progressId: id },
+      ...{ storage: attestations?.storage ?? 'index', ociArtifact: output.ociArtifact ?? false },
+      annotate: work.annotate,
     },
     engine,
     layers,
@@ -129,10 +142,34 @@ export function mainImage<Image extends { readonly platform: Platform }>(
   return images[bestPlatform(platforms, hostPlatform)] ?? images[0]
 }
 
+/** What is said about an image of this build. */
+function saidOf({ platform }: AssembledImage, attestations: BuildAttestations | undefined): readonly PendingAttestation[] {
+  return attestations?.of.get(formatPlatform(platform)) ?? []
+}
+
+/** Puts the images of a build into the store, with what is said about them, or without what an earlier build said. */
+async function saveImages(images: AssembledImages, attestations: BuildAttestations | undefined, engine: Engine): Promise<void> {
+  if (attestations === undefined) {
+    for (const image of images) saveImage(engine, image, [], { attestations: undefined })
+    return
+  }
+  const { keepAttestations } = await import('./attested.js')
+  for (const image of images) {
+    const pending = saidOf(image, attestations)
+    saveImage(engine, image, [], { attestations: keepAttestations(pending, attestations.storage, engine) })
+  }
+}
+
 /** Puts an assembled image into the store; what is there already is left as it is. */
-export function saveImage({ store, settings }: Engine, image: AssembledImage, manifests: readonly Descriptor[]): void {
+export function saveImage(
+  { store, settings }: Engine,
+  image: AssembledImage,
+  manifests: readonly Descriptor[],
+  more: Pick<StoredImage, 'attestations'> = {},
+): void {
   store.blobs.writeBytes(image.rawConfig)
   const stored: StoredImage = {
+    ...more,
     id: image.id,
     platform: image.platform,
     diffIds: image.config.rootfs.diff_ids,
@@ -196,39 +233,63 @@ async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
 async function exportArchive(
   output: Extract<BuildOutput, { type: 'oci' | 'docker' }>,
   id: string,
-  { engine, layers, assembler, isIndex, names, epoch, annotate }: OutputWork,
+  { engine, layers, assembler, isIndex, names, epoch, attestations, annotate }: OutputWork,
 ): Promise<Descriptor> {
   const images = await assembler.images(timesOf(output, epoch))
   const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {}, annotate }
-  const all = [...names, ...(output.names ?? []).map(requireReference)].map(archiveName)
-  const described: LayoutImage[] = []
+  const all = [...names, ...(output.names ?? []).map(requireReference)]
+  const described: AttestedImage[] = []
   for (const image of images) {
-    described.push({ image, described: await describeWithBlobs(image, options, id, engine, layers) })
+    const pending = saidOf(image, attestations)
+    described.push({ image, described: await describeWithBlobs(image, options, id, engine, layers), attestations: pending })
   }
-  const entry = await archiveEntry(described, isIndex, all, engine)
+  const storage = { storage: attestations?.storage ?? 'index', ociArtifact: output.ociArtifact ?? false } as const
+  const entry = await archiveEntry(described, { isIndex, names: all, ...storage }, engine)
   const form = output.type === 'docker' ? 'docker' : 'oci'
   await writeArchive([entry], form, output.dest, output.tar ?? true, engine)
   return entry.index?.descriptor ?? entry.images[0].described.descriptor
 }
 
-/** Images as one entry of an archive; where `isIndex` is set, with the index that lists them in their order. */
+/** An image of an archive, and what is said about it. */
+export interface AttestedImage extends LayoutImage {
+  readonly attestations: readonly PendingAttestation[]
+}
+
+/** How the images of one entry of an archive hang together. */
+export interface ArchiveEntryOptions {
+  readonly isIndex: boolean
+  readonly names: readonly Reference[]
+  readonly storage: BuildAttestations['storage']
+  readonly ociArtifact: boolean
+}
+
+/** Images as one entry of an archive; where it is an index, with the index that lists them in their order. */
 export async function archiveEntry(
-  images: readonly LayoutImage[],
-  isIndex: boolean,
-  names: readonly ArchiveName[],
+  images: readonly AttestedImage[],
+  options: ArchiveEntryOptions,
   { settings }: Engine,
 ): Promise<ArchiveEntry> {
   const [first, ...more] = images
   if (first === undefined) throw new Error('an entry of an archive has an image')
   const { image: main } = mainImage([placed(first), ...more.map(placed)], settings.hostPlatform)
+  const attestations = await attestImages(images, options)
   const { describeIndex, indexEntry } = await import('../exporter/manifest.js')
-  const index = isIndex
-    ? describeIndex(
-        images.map(({ image, described }) => indexEntry(image, described)),
-        'oci',
-      )
-    : undefined
-  return { images: [main, ...images.filter((image) => image !== main)], index, names }
+  const listed = options.storage === 'index' ? attestations.map(({ descriptor }) => descriptor) : []
+  const manifests = [...images.map(({ image, described }) => indexEntry(image, described)), ...listed]
+  const index = options.isIndex || listed.length > 0 ? describeIndex(manifests, 'oci') : undefined
+  const names = options.names.map(archiveName)
+  return { images: [main, ...images.filter((image) => image !== main)], index, names, attestations }
+}
+
+async function attestImages(
+  images: readonly AttestedImage[],
+  { names, storage, ociArtifact }: ArchiveEntryOptions,
+): Promise<DescribedAttestation[]> {
+  const attested = images.filter(({ attestations }) => attestations.length > 0)
+  if (attested.length === 0) return []
+  const { attestManifest } = await import('./attested.js')
+  const form = ociArtifact || storage === 'referrers' ? 'artifact' : 'image'
+  return attested.map(({ image, described, attestations }) => attestManifest(attestations, image, described, names, form))
 }
 
 function placed(image: LayoutImage): { readonly image: LayoutImage; readonly platform: Platform } {
@@ -236,7 +297,7 @@ function placed(image: LayoutImage): { readonly image: LayoutImage; readonly pla
 }
 
 /** What a name is called in an archive. */
-export function archiveName(name: Reference): ArchiveName {
+function archiveName(name: Reference): ArchiveName {
   return { full: formatReference(name), familiar: familiarReference(name), tag: name.tag ?? 'latest' }
 }
 
@@ -267,7 +328,7 @@ export async function writeArchive(
 async function exportRootfs(
   output: Extract<BuildOutput, { type: 'local' | 'tar' }>,
   id: string,
-  { engine, layers, assembler, isIndex, epoch: buildEpoch }: OutputWork,
+  { engine, layers, assembler, isIndex, epoch: buildEpoch, attestations }: OutputWork,
 ): Promise<undefined> {
   const times = timesOf(output, buildEpoch)
   // The times are taken back on the way out: the layers themselves need not be rewritten.
@@ -276,11 +337,17 @@ async function exportRootfs(
   const { store, pool, ctx } = engine
   const { layerDirectories } = await import('../ops/stack.js')
   const parts: { readonly hostLowers: readonly string[]; readonly folder: string }[] = []
-  for (const { platform, config } of images) {
-    const diffIds = config.rootfs.diff_ids
+  for (const image of images) {
+    const diffIds = image.config.rootfs.diff_ids
     await layers.unpack(diffIds, id, ctx)
-    const folder = (output.platformSplit ?? isIndex) ? platformFolder(platform) : ''
-    parts.push({ hostLowers: layerDirectories(store, diffIds), folder })
+    const folder = (output.platformSplit ?? isIndex) ? platformFolder(image.platform) : ''
+    const hostLowers = layerDirectories(store, diffIds)
+    parts.push({ hostLowers, folder })
+    const pending = saidOf(image, attestations)
+    const isShared = images.length > 1 && folder === ''
+    const names = { prefix: output.attestationPrefix ?? '', isShared }
+    const statements = await statementDirectory(pending, image, hostLowers, names, engine)
+    if (statements !== undefined) parts.push({ hostLowers: [statements], folder })
   }
   if (output.type === 'local') {
     await pool.run('exportDirectoryTask', { parts, destination: output.dest, ...epoch }, ctx.signal)
@@ -290,6 +357,21 @@ async function exportRootfs(
   const views = parts.map(({ hostLowers, folder }) => ({ view: layerStack(hostLowers), folder }))
   await writeStream(rootfsTar(views, epoch), output.dest, ctx)
   return undefined
+}
+
+/** A directory with the statements about an image whose files are put out. */
+async function statementDirectory(
+  pending: readonly PendingAttestation[],
+  image: AssembledImage,
+  hostLowers: readonly string[],
+  names: StatementNames,
+  engine: Engine,
+): Promise<string | undefined> {
+  if (pending.every(({ inlineOnly }) => inlineOnly)) return undefined
+  const { writeStatementFiles } = await import('./attested.js')
+  const files = await engine.pool.run<readonly FileDigest[]>('fileDigestsTask', { hostLowers }, engine.ctx.signal)
+  const subjects = files.map(({ path, sha256 }) => ({ name: path, digest: { sha256 } }))
+  return writeStatementFiles(pending, image, subjects, names, engine)
 }
 
 async function writeStream(

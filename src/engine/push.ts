@@ -1,11 +1,12 @@
 /** Pushes an image: layers go up while others are still being compressed, then config and manifest. */
 import { Readable } from 'node:stream'
+import type { BuildAttestations, PendingAttestation } from '../attest/pending.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { Reference } from '../core/reference.js'
 import type { AssembledImage } from '../exporter/assemble.js'
 import { type BlobChoice, provideBlob } from '../exporter/blobs.js'
 import { type DescribedImage, describeImage, describeIndex, indexEntry, type ManifestFormat } from '../exporter/manifest.js'
-import { pushImage, pushManifest } from '../registry/push.js'
+import { type ManifestBytes, pushImage, pushManifest } from '../registry/push.js'
 import type { LayerRecord } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import { type EngineLayers, sourcesOf } from './layers.js'
@@ -25,11 +26,18 @@ interface PushWork {
   readonly progressId: string
 }
 
+/** An image and what is said about it. */
+export type AttestedPush = Pick<PushWork, 'image' | 'original'> & { readonly attestations: readonly PendingAttestation[] }
+
 /** Images that go under the same names. */
 export interface PushAllWork extends Omit<PushWork, 'image' | 'original'> {
-  readonly images: readonly Pick<PushWork, 'image' | 'original'>[]
+  readonly images: readonly AttestedPush[]
   /** The names stand for an index of the images; otherwise there is only one. */
   readonly isIndex: boolean
+  /** Attestations make an index of any image, or are pushed beside it and refer to it. */
+  readonly storage: BuildAttestations['storage']
+  /** Attestations are OCI artifacts in an index too. */
+  readonly ociArtifact: boolean
 }
 
 /**
@@ -42,27 +50,57 @@ export async function pushAll(
   engine: Engine,
   layers: EngineLayers,
 ): Promise<{ readonly descriptor: Descriptor }> {
-  const { images, isIndex, ...common } = work
+  const { images, storage, ociArtifact: _, ...common } = work
+  const isIndex = work.isIndex || (storage === 'index' && images.some(({ attestations }) => attestations.length > 0))
   const names = isIndex ? work.names.map(({ registry, repository }) => ({ registry, repository })) : work.names
   const pushed: DescribedImage[] = []
   const entries: Descriptor[] = []
+  const attested: Descriptor[] = []
   for (const each of images) {
     const described = await pushToRegistry({ ...common, ...each, names }, engine, layers)
     engine.store.blobs.writeBytes(described.rawManifest)
     saveImage(engine, each.image, [described.descriptor])
     pushed.push(described)
     entries.push(indexEntry(each.image, described))
+    if (each.attestations.length > 0) attested.push(await pushAttestations(each, described, work, engine))
   }
   const [first] = pushed
   if (first === undefined) throw new Error('a push has an image')
   if (!isIndex) return first
-  const { rawIndex, descriptor } = describeIndex(entries, work.format)
+  const { rawIndex, descriptor } = describeIndex([...entries, ...(storage === 'index' ? attested : [])], work.format)
   const client = await engine.openRegistry()
   const bytes = { mediaType: descriptor.mediaType, bytes: Buffer.from(rawIndex) }
   for (const { target, moreTags } of byRepository(work.names)) {
     await pushManifest(client, target, moreTags, bytes, engine.ctx)
   }
   return { descriptor }
+}
+
+/** Pushes what is said about an image that is there already, to every repository that it is in. */
+async function pushAttestations(
+  { image, attestations }: AttestedPush,
+  described: DescribedImage,
+  { names, storage, ociArtifact, progressId }: PushAllWork,
+  engine: Engine,
+): Promise<Descriptor> {
+  const [{ attestManifest }, client] = await Promise.all([import('./attested.js'), engine.openRegistry()])
+  const form = ociArtifact || storage === 'referrers' ? 'artifact' : 'image'
+  const { descriptor, rawManifest, blobs } = attestManifest(attestations, image, described, names, form)
+  const texts = new Map(blobs.map((blob) => [blob.descriptor.digest, blob.text]))
+  const manifest = (): ManifestBytes => ({ mediaType: descriptor.mediaType, bytes: Buffer.from(rawManifest) })
+  const ports: PushPorts = {
+    mountSources: () => [],
+    openBlob: ({ digest }) => Readable.from([Buffer.from(texts.get(digest) ?? '')]),
+  }
+  for (const { target } of byRepository(names.map(({ registry, repository }) => ({ registry, repository })))) {
+    const request = { target, moreTags: [], blobs: blobs.map((blob) => blob.descriptor), manifest, progressId }
+    await pushImage(client, request, ports, engine.ctx)
+    if (storage === 'index') continue
+    const { announceReferrer } = await import('../registry/referrers.js')
+    const { platform: _, ...referrer } = descriptor
+    await announceReferrer(client, target, described.descriptor.digest, referrer, engine.ctx)
+  }
+  return descriptor
 }
 
 /** Pushes to every name; names in one repository share the transfer. */

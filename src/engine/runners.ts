@@ -13,12 +13,11 @@ import type { FindSecret } from '../ops/exec-mounts.js'
 import { createImageRunner } from '../ops/image.js'
 import type { LayerPort } from '../ops/layer-port.js'
 import { layerDirectories } from '../ops/stack.js'
-import type { CacheRecords, OpRunner, OpRunners, SolverPorts } from '../solver/ports.js'
+import type { CacheRecords, Explainer, OpRunner, OpRunners, SolverPorts } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions, SecretSource } from './options.js'
-import type { RemoteCache } from './remote-cache.js'
 
 /** The world of one build. */
 export function createPorts(
@@ -26,11 +25,11 @@ export function createPorts(
   layers: EngineLayers,
   directories: ContextDirectories,
   options: BuildOptions,
-  cache: Pick<RemoteCache, 'wrap' | 'travel'> | undefined,
+  explainer?: Explainer,
+  cacheTravel?: CacheTravel,
 ): SolverPorts {
-  const own = createRecords(engine.store)
-  const records = cache === undefined ? own : cache.wrap(own)
-  return { records, layers, runners: createRunners(engine, layers, directories, options, cache?.travel) }
+  const runners = createRunners(engine, layers, directories, options, cacheTravel)
+  return { records: createRecords(engine.store), layers, runners, ...(explainer === undefined ? {} : { explainer }) }
 }
 
 /** Records whose layers are all there. */
@@ -58,9 +57,10 @@ function createRunners(
     image: createImageRunner(layers),
     context: createContextRunner({
       directories,
-      memoDirectory: store.directory('memo'),
+      memoDirectory: engine.contextMemo ?? store.directory('memo'),
       pool,
       nowMs: settings.now,
+      remember: engine.contextMemo === undefined,
     }),
     copy,
     exec: createExecRunner({

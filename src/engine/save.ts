@@ -2,14 +2,13 @@
 import type { Platform } from '../core/platform.js'
 import { isReference, parseReference, type Reference } from '../core/reference.js'
 import type { ArchiveEntry } from '../exporter/docker-archive.js'
-import type { LayoutImage } from '../exporter/oci-layout.js'
 import type { StoredImage } from '../store/types.js'
 import { type Engine, withEngine } from './engine.js'
 import { requireImages, type StoredImages } from './images.js'
 import { createLayers } from './layers.js'
 import type { EngineOptions } from './options.js'
-import { archiveEntry, archiveName, writeArchive } from './outputs.js'
-import { describeStored, loadStored } from './stored.js'
+import { type AttestedImage, archiveEntry, writeArchive } from './outputs.js'
+import { attestationsOf, describeStored, loadStored, storageOf } from './stored.js'
 
 /** What to save and where. */
 export interface SaveOptions extends EngineOptions {
@@ -30,12 +29,14 @@ export function saveImages(options: SaveOptions): Promise<void> {
     const layers = createLayers(engine)
     const archived: ArchiveEntry[] = []
     for (const { all, names } of selected(options, engine)) {
-      const images: LayoutImage[] = []
+      const images: AttestedImage[] = []
       for (const stored of all) {
         const image = await loadStored(stored, engine)
-        images.push({ image, described: await describeStored(stored, image, 'save', engine, layers) })
+        const described = await describeStored(stored, image, 'save', engine, layers)
+        images.push({ image, described, attestations: await attestationsOf(stored, engine) })
       }
-      archived.push(await archiveEntry(images, all.length > 1, names.map(archiveName), engine))
+      const how = { isIndex: all.length > 1, names, storage: storageOf(all), ociArtifact: false }
+      archived.push(await archiveEntry(images, how, engine))
     }
     await writeArchive(archived, options.format ?? 'docker', options.dest, options.tar ?? true, engine)
   })

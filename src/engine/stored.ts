@@ -1,4 +1,5 @@
 /** Images that are in the store, as what exporters take: the exact config, and the manifest they came with. */
+import type { PendingAttestation } from '../attest/pending.js'
 import { isManifestMediaType, type Manifest } from '../core/descriptor.js'
 import { type AssembledImage, imageOf } from '../exporter/assemble.js'
 import type { DescribedImage } from '../exporter/manifest.js'
@@ -41,6 +42,18 @@ export async function originalManifest(
     if (known && manifest.config.digest === image.id) return { manifest, rawManifest, descriptor }
   }
   return undefined
+}
+
+/** What is said about an image of the store; most have nothing. */
+export async function attestationsOf(image: StoredImage, engine: Engine): Promise<PendingAttestation[]> {
+  if (image.attestations === undefined) return []
+  const { storedAttestations } = await import('./attested.js')
+  return storedAttestations(image, engine)
+}
+
+/** Where the attestations of images that go together are kept. */
+export function storageOf(images: readonly StoredImage[]): 'index' | 'referrers' {
+  return images.find(({ attestations }) => attestations !== undefined)?.attestations?.storage ?? 'index'
 }
 
 /** The image's own manifest with the bytes of all layers here, else a new one. */

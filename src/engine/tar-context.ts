@@ -50,11 +50,11 @@ export async function openBytes(peeked: PeekedBytes, what: string, world: Contex
   const { bavail, bsize } = await statfs(directory)
   const options = { form: 'context', limitBytes: Math.floor(bavail * bsize * spaceShare), limitEntries: entryLimit } as const
   try {
-    await applyLayer(openPeeked(peeked), directory, options, world.engine.ctx.signal)
+    const { newestFile } = await applyLayer(openPeeked(peeked), directory, options, world.engine.ctx.signal)
+    return { kind: 'files', directory, origin: 'fetched', timeSeconds: newestFile }
   } catch (error) {
     throw explain(error, what)
   }
-  return { kind: 'files', directory, origin: 'fetched' }
 }
 
 /** A Dockerfile's text. */

@@ -3,15 +3,13 @@ import type { Descriptor } from '../core/descriptor.js'
 import type { Digest } from '../core/digest.js'
 import type { Platform } from '../core/platform.js'
 import { formatReference } from '../core/reference.js'
-import type { AssembledImage } from '../exporter/assemble.js'
-import type { DescribedImage } from '../exporter/manifest.js'
 import { imagesOfTag } from '../store/images.js'
 import { withEngine } from './engine.js'
 import { readKnown, rememberImage, requireImages, requireReference } from './images.js'
 import { createLayers } from './layers.js'
 import type { EngineOptions } from './options.js'
-import { pushAll } from './push.js'
-import { loadStored, originalManifest } from './stored.js'
+import { type AttestedPush, pushAll } from './push.js'
+import { attestationsOf, loadStored, originalManifest, storageOf } from './stored.js'
 
 /** What to pull. */
 export interface PullOptions extends EngineOptions {
@@ -67,14 +65,17 @@ export function pushImages(options: PushOptions): Promise<readonly Descriptor[]>
     const pushed: Descriptor[] = []
     for (const name of options.references) {
       const all = requireImages(name, options.platform, engine)
-      const images: { readonly image: AssembledImage; readonly original: DescribedImage | undefined }[] = []
+      const images: AttestedPush[] = []
       for (const stored of all) {
         const original = await originalManifest(stored, 'push', engine, layers)
-        images.push({ image: await loadStored(stored, engine), original })
+        const attestations = await attestationsOf(stored, engine)
+        images.push({ image: await loadStored(stored, engine), original, attestations })
       }
       const work = {
         images,
         isIndex: all.length > 1,
+        storage: storageOf(all),
+        ociArtifact: false,
         names: [requireReference(name)],
         choice: { compression: 'gzip', force: false },
         format: 'oci',

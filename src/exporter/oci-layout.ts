@@ -8,6 +8,7 @@ import { type Descriptor, type Index, mediaTypes } from '../core/descriptor.js'
 import { BuildError } from '../core/errors.js'
 import type { Store } from '../store/types.js'
 import type { AssembledImage } from './assemble.js'
+import type { DescribedAttestation } from './attestation.js'
 import type { DescribedImage, DescribedIndex } from './manifest.js'
 import { type Sink, type SinkFile, textFile } from './sink.js'
 
@@ -37,6 +38,7 @@ export interface LayoutEntry {
   /** Undefined: the names are those of the only image. */
   readonly index: DescribedIndex | undefined
   readonly names: readonly LayoutName[]
+  readonly attestations: readonly DescribedAttestation[]
 }
 
 /** Writes the blobs, the index and `oci-layout`. The bytes of all layers must be in the store. */
@@ -62,11 +64,22 @@ export async function writeLayout(
       await once(textFile(blobPath(manifest.config), image.rawConfig))
       await once(textFile(blobPath(descriptor), rawManifest))
     }
+    for (const { descriptor, rawManifest, blobs } of entry.attestations) {
+      for (const blob of blobs) await once(textFile(blobPath(blob.descriptor), blob.text))
+      await once(textFile(blobPath(descriptor), rawManifest))
+    }
     if (entry.index !== undefined) await once(textFile(blobPath(entry.index.descriptor), entry.index.rawIndex))
     index = addToIndex(index, entry.index?.descriptor ?? entry.images[0].described.descriptor, entry.names)
+    for (const { descriptor } of notIn(entry)) index = addToIndex(index, descriptor, [])
   }
   await sink.file(textFile('oci-layout', '{"imageLayoutVersion":"1.0.0"}'), signal)
   await sink.file(textFile('index.json', JSON.stringify(index)), signal)
+}
+
+/** Attestations that the entry's own index does not list: they refer to its image, and stand beside it. */
+function notIn({ index, attestations }: LayoutEntry): readonly DescribedAttestation[] {
+  const listed = new Set(index?.index.manifests.map(({ digest }) => digest))
+  return attestations.filter(({ descriptor }) => !listed.has(descriptor.digest))
 }
 
 /** The path of a blob in a layout. */

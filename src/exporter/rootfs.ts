@@ -27,7 +27,7 @@ import type { LayerEntry, LayerEntryType } from '../layer/walk.js'
 import { isLayerXattr } from '../layer/whiteout.js'
 
 /** One file of a view in tar order. */
-interface Found {
+export interface Found {
   readonly path: string
   readonly entry: FileEntry
   /** The first name of the same file. */
@@ -48,7 +48,7 @@ export function rootfsTar(views: readonly PlacedView[], options: Pick<TarBlockOp
 function* tarEntries(views: readonly PlacedView[]): Generator<LayerEntry, void, void> {
   const taken = new TakenPaths()
   for (const { view, folder } of views) {
-    if (folder !== '') yield { ...folderEntry, path: folder }
+    if (folder !== '' && !taken.isTakenDirectory(folder, true)) yield { ...folderEntry, path: folder }
     const prefix = folder === '' ? '' : `${folder}/`
     for (const found of walkView(view)) {
       const entry = tarEntry(found, view)
@@ -82,7 +82,7 @@ class TakenPaths {
 }
 
 /** Parents first, names in the order of their bytes; the root itself is not part of it. */
-function* walkView(view: FileView): Generator<Found, void, void> {
+export function* walkView(view: FileView): Generator<Found, void, void> {
   const firsts = new Map<string, string>()
   function* below(directory: string): Generator<Found, void, void> {
     for (const name of view.readdir(directory)) {

@@ -13,6 +13,7 @@ import { lowerWorkdir } from './lower-workdir.js'
 import { PlanBuilder } from './plan-builder.js'
 import { collectProblems, throwErrors } from './problem.js'
 import type { Resolved } from './resolve.js'
+import { sbomTargets } from './sbom-targets.js'
 import { addNamedContext, countSteps, findImage, finishedStage, StageLowering, stepPrefix } from './stage-lowering.js'
 import { imageState, type StageState, scratchState } from './stage-state.js'
 import type { Stage, Step } from './stages.js'
@@ -40,12 +41,13 @@ export function lower(resolved: Resolved): Lowered {
   throwErrors(diagnostics)
   const target = finishedStage(finished, analysis.target ?? stages.length - 1)
   addLabels(target, analysis.options.labels)
-  const roots: VertexId[] = target.rootfs === undefined ? [] : [target.rootfs]
+  const scans = analysis.options.sbom ? sbomTargets(resolved, finished, plan) : undefined
+  const roots = [target.rootfs, ...(scans ?? []).map(({ vertex }) => vertex)].filter((id): id is VertexId => id !== undefined)
   const image = target.image(stages[analysis.target ?? 0]?.platform ?? analysis.platform)
   // The order in which they were made is the file's and has inputs first; the walk only says which are needed.
   const needed = new Set(orderVertices(plan.vertices(), roots))
   const vertices = plan.vertices().filter((vertex) => needed.has(vertex))
-  return { plan: { version: 1, source: analysis.source, vertices, image }, diagnostics }
+  return { plan: { version: 1, source: analysis.source, vertices, image, ...(scans && { scans }) }, diagnostics }
 }
 
 interface Shared {

@@ -36,6 +36,8 @@ export interface FrontendOptions {
   /** Names of `--add-host`. */
   readonly hostNames: readonly string[]
   readonly shmSizeBytes: number | undefined
+  /** An SBOM is wanted: the plan says what else it lists. */
+  readonly sbom: boolean
 }
 
 /** Options with every default, for a machine of platform `buildPlatform`. */
@@ -55,6 +57,7 @@ export function frontendOptions(buildPlatform: Platform, given: Partial<Frontend
     allow: [],
     hostNames: [],
     shmSizeBytes: undefined,
+    sbom: false,
     ...given,
   }
 }

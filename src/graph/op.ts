@@ -218,10 +218,18 @@ export interface PlannedImage {
   readonly history: readonly PlannedHistory[]
 }
 
+/** Files that an SBOM lists besides the image's: those of a stage, or the context. `vertex` is undefined for an empty tree. */
+export interface PlannedScan {
+  readonly name: string
+  readonly vertex: VertexId | undefined
+}
+
 /** The whole plan. `vertices` are in topological order: inputs come before their users. */
 export interface BuildPlan {
   readonly version: 1
   readonly source: SourceFile
   readonly vertices: readonly Vertex[]
   readonly image: PlannedImage
+  /** Only where an SBOM was asked for; their vertices are in the plan too. */
+  readonly scans?: readonly PlannedScan[]
 }

@@ -62,6 +62,8 @@ export interface AppliedLayer {
   readonly tarSize: number
   /** For `ActiveSnapshot.commit`. */
   readonly entries: string
+  /** The time of the newest file, seconds since 1970; undefined when there is no file. */
+  readonly newestFile: number | undefined
 }
 
 const defaultLimit = 2 ** 40
@@ -112,6 +114,7 @@ class Unpacker implements TarVisitor {
   #tarSize = 0
   #entries = 0
   #fileSizes = 0
+  #newestFile: number | undefined
 
   constructor(target: string, options: ApplyOptions) {
     this.#target = target
@@ -135,7 +138,13 @@ class Unpacker implements TarVisitor {
     this.#reader.finish()
     for (const [hostPath, mtime] of this.#times) utimesSync(fsPath(hostPath), timeOf(mtime), timeOf(mtime))
     const { size, entries } = this.#list.finish()
-    return { diffId: diffIdFromHex(this.#hash.digest('hex')), size, tarSize: this.#tarSize, entries }
+    return {
+      diffId: diffIdFromHex(this.#hash.digest('hex')),
+      size,
+      tarSize: this.#tarSize,
+      entries,
+      newestFile: this.#newestFile,
+    }
   }
 
   close(): void {
@@ -145,7 +154,7 @@ class Unpacker implements TarVisitor {
 
   entry(given: TarEntry): void {
     const entry = this.#options.form === 'context' ? asContextEntry(given) : given
-    this.#checkLimits(entry)
+    this.#count(entry)
     const parts = nameParts(entry.path)
     const name = parts.pop()
     const isImage = (this.#options.form ?? 'image') === 'image'
@@ -159,12 +168,15 @@ class Unpacker implements TarVisitor {
   }
 
   /** Holes count: what is small on the disk may take for ever to read. */
-  #checkLimits(entry: TarEntry): void {
+  #count(entry: TarEntry): void {
     const { limitBytes = defaultLimit, limitEntries = Number.POSITIVE_INFINITY } = this.#options
     if (++this.#entries > limitEntries) {
       throw new BuildError('LAYER_BAD_TAR', `the archive has more than ${limitEntries.toLocaleString('en')} entries`)
     }
-    if (entry.type === 'file') this.#fileSizes += entry.size
+    if (entry.type === 'file') {
+      this.#fileSizes += entry.size
+      this.#newestFile = Math.max(entry.mtime, this.#newestFile ?? entry.mtime)
+    }
     if (this.#fileSizes > limitBytes) throw tooLarge(limitBytes)
   }
 

@@ -10,6 +10,13 @@ import type { ContextOp } from '../graph/op.js'
 import type { WorkerPool } from '../io/pool.js'
 import type { OpRunner } from '../solver/ports.js'
 
+/** Something that was fetched: `digest` is `sha256:…` of a download, or the id of a git commit. */
+export interface PinnedSource {
+  /** Without a subdirectory; may have credentials. */
+  readonly uri: string
+  readonly digest: string
+}
+
 /** Where a context's files are: absolute paths. */
 export interface ContextDirectory {
   readonly path: string
@@ -17,6 +24,10 @@ export interface ContextDirectory {
   readonly memos?: string | undefined
   /** How messages name it; its path. */
   readonly shown?: string | undefined
+  /** Set for what was fetched and can be named exactly. */
+  readonly pinned?: PinnedSource | undefined
+  /** A time of its own, where it was fetched and has one; seconds since 1970. */
+  readonly timeSeconds?: number | undefined
 }
 
 /** Directories by name: `context`, and those of `--build-context`. What has to be fetched is, with its first use. */
@@ -29,6 +40,8 @@ export interface ContextRunnerOptions {
   readonly memoDirectory: string
   readonly pool: WorkerPool
   readonly nowMs: () => number
+  /** False: nothing is written to the memo; true. */
+  readonly remember?: boolean
 }
 
 /** Makes the runner of contexts. Its views are `ContextView`s. */
@@ -42,9 +55,9 @@ export function createContextRunner(options: ContextRunnerOptions): OpRunner<Con
         })
       }
       const root = await open()
-      const { pool, nowMs } = options
+      const { pool, nowMs, remember = true } = options
       const memoDirectory = root.memos ?? options.memoDirectory
-      const common = { memoDirectory, pool, nowMs: nowMs(), shown: root.shown }
+      const common = { memoDirectory, pool, nowMs: nowMs(), shown: root.shown, remember }
       const view = openContext(root.path, { ignore: compileIgnore(op.ignore), ...common })
       return { kind: 'files', view }
     },

@@ -5,12 +5,13 @@ import { canonicalJson } from '../core/canonical.js'
 import type { Context } from '../core/context.js'
 import { compileIgnore } from '../frontend/dockerignore.js'
 import type { CopyOp, CopySource } from '../graph/op.js'
-import type { KeyParts, VertexInput } from '../solver/ports.js'
+import type { FileSelection, KeyParts, VertexInput } from '../solver/ports.js'
 
 /** Sources in contexts are in the key by the digest of what they select; their names and excludes then say nothing more. */
 export async function copyKey(op: CopyOp, inputs: readonly VertexInput[], ctx: Context): Promise<KeyParts> {
   const components: Record<string, string> = {}
   const covered = new Set<number>()
+  const selections: FileSelection[] = []
   const sources = []
   for (const [i, source] of op.sources.entries()) {
     const view = inputs[source.input]?.view
@@ -18,15 +19,17 @@ export async function copyKey(op: CopyOp, inputs: readonly VertexInput[], ctx: C
       sources.push({ ...source, exclude: op.exclude })
       continue
     }
-    const digest = await view.digestSelection(selectionOf(op, source), selectionName(op, source, view.root), ctx)
+    const selection = selectionOf(op, source)
+    const digest = await view.digestSelection(selection, selectionName(op, source, view.root), ctx)
     covered.add(source.input)
     components[`files.${i}`] = digest
+    selections.push({ component: `files.${i}`, digest, list: () => view.listSelection(selection, ctx) })
     sources.push({ files: digest, unpack: source.unpack, keepOwner: source.keepOwner })
   }
   const { kind, base, destination, owner, chmod, parents } = op
   const ownerFields = owner === undefined ? undefined : { user: owner.user, group: owner.group }
   const fields = { kind, base, destination, owner: ownerFields, chmod, parents, sources }
-  return { fields, components, coveredInputs: [...covered].filter((input) => input !== base) }
+  return { fields, components, selections, coveredInputs: [...covered].filter((input) => input !== base) }
 }
 
 /** The same text for the same selection of one context: names its memo. */

@@ -6,7 +6,7 @@ import type { ResourceLimits, Sandbox } from '../../sandbox/plan.js'
 import type { CanonicalValue } from '../core/canonical.js'
 import type { Context } from '../core/context.js'
 import type { ExecOp, Vertex } from '../graph/op.js'
-import type { KeyParts, OpRunner, VertexInput } from '../solver/ports.js'
+import type { FileSelection, KeyParts, OpRunner, VertexInput } from '../solver/ports.js'
 import type { CommitPorts } from './commit.js'
 import type { MountPorts } from './exec-mounts.js'
 import { copyOfSource } from './exec-mounts-copy.js'
@@ -65,6 +65,7 @@ async function execKey(
   const components: Record<string, string> = {}
   const covered = new Set<number>()
   const files: CanonicalValue[] = []
+  const selections: FileSelection[] = []
   for (const mount of op.mounts) {
     const index = mount.kind === 'bind' || mount.kind === 'cache' ? mount.input : undefined
     const input = index === undefined ? undefined : inputs[index]
@@ -73,12 +74,14 @@ async function execKey(
     if (parts === undefined) throw new Error('copies have no key')
     files.push(parts.fields)
     covered.add(index)
-    for (const [name, value] of Object.entries(parts.components)) components[`mount.${mount.target}.${name}`] = value
+    const prefix = `mount.${mount.target}.`
+    for (const [name, value] of Object.entries(parts.components)) components[prefix + name] = value
+    for (const selection of parts.selections ?? []) selections.push({ ...selection, component: prefix + selection.component })
   }
   // An op is plain data; an interface is just not assignable to an index signature.
   const secrets = await secretHashes(op, ports)
   Object.assign(components, secrets)
   const hasSecrets = Object.keys(secrets).length > 0
   const fields = files.length === 0 && !hasSecrets ? op : { op, files, ...(hasSecrets ? { secrets } : {}) }
-  return { fields: fields as unknown as CanonicalValue, components, coveredInputs: [...covered] }
+  return { fields: fields as unknown as CanonicalValue, components, selections, coveredInputs: [...covered] }
 }

@@ -4,6 +4,7 @@
 import type { CanonicalValue } from '../core/canonical.js'
 import type { Context } from '../core/context.js'
 import type { DiffID, Digest } from '../core/digest.js'
+import type { StepReason } from '../core/reason.js'
 import type { FileView } from '../core/view.js'
 import type { Op, Vertex } from '../graph/op.js'
 
@@ -79,8 +80,18 @@ export interface VertexInput {
 export interface KeyParts {
   readonly fields: CanonicalValue
   readonly components: KeyComponents
+  /** For explanations: each selection of files that a component is the digest of. Nothing is listed before it is asked for. */
+  readonly selections?: readonly FileSelection[]
   /** Inputs that are covered by `fields`, so that their own keys stay out (a context whose selected files were hashed). */
   readonly coveredInputs: readonly number[]
+}
+
+/** The files that one component of a key is the digest of. */
+export interface FileSelection {
+  readonly component: string
+  readonly digest: Digest
+  /** What each file is, by its path in the context: equal texts for equal files. */
+  list(): Promise<ReadonlyMap<string, string>>
 }
 
 /** One runner per kind of op; a merge only puts stacks together, which the solver does itself. */
@@ -96,9 +107,38 @@ export interface LayerFiles {
   bringHere(diffIds: readonly DiffID[], vertex: Vertex, ctx: Context): Promise<void>
 }
 
+/** A step that nothing has to be done for. */
+export interface FoundStep {
+  readonly vertex: Vertex
+  readonly key: CacheKey
+}
+
+/** A step whose result was not found. */
+export interface MissedStep {
+  readonly vertex: Vertex
+  readonly key: CacheKey
+  readonly content: CacheKey
+  readonly parts: KeyParts | undefined
+  /** Something before it was made to run, so that its definition was not looked for. */
+  readonly stale: boolean
+}
+
+/** Says why steps run. It is told of a step only when the step is not found, so that a build of nothing loads nothing. */
+export interface Explainer {
+  /** Something has to be solved; these need not: they were found, or what comes after them was. */
+  begin(found: readonly FoundStep[]): void
+  /** Asked just before the step runs. */
+  explain(step: MissedStep, ctx: Context): Promise<StepReason>
+  /** The step has a result now: it ran, or was found by content. */
+  succeeded(step: MissedStep): void
+  failed(step: MissedStep): void
+}
+
 /** Everything the solver reaches the world through. */
 export interface SolverPorts {
   readonly records: CacheRecords
   readonly runners: OpRunners
   readonly layers: LayerFiles
+  /** Without it no reasons are given. */
+  readonly explainer?: Explainer
 }

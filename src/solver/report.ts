@@ -1,28 +1,36 @@
 /** Tells the listeners of a build of each vertex, and remembers how it got its result. */
 import type { Context } from '../core/context.js'
+import type { StepReason } from '../core/reason.js'
 import type { Vertex, VertexId } from '../graph/op.js'
 import { errorLine } from './failure.js'
 import type { SolvedBy } from './solution.js'
 
 /** Tells of each vertex once that it started and once that it is done. */
 export interface Report {
+  /** Why the vertex is about to run; to be said before it starts. */
+  because(vertex: Vertex, reason: StepReason): void
   started(vertex: Vertex): void
   done(vertex: Vertex, by: SolvedBy): void
   failed(vertex: Vertex, error: unknown): void
   readonly how: ReadonlyMap<VertexId, SolvedBy>
+  readonly reasons: ReadonlyMap<VertexId, StepReason>
 }
 
 /** A report to the listeners of `ctx`; `now` is in ms since 1970. */
 export function createReport(now: () => number, ctx: Context): Report {
   const how = new Map<VertexId, SolvedBy>()
   const started = new Set<VertexId>()
+  const reasons = new Map<VertexId, StepReason>()
   const begin = ({ id, name }: Vertex): void => {
     if (started.has(id)) return
     started.add(id)
-    ctx.emit({ type: 'vertex-started', id, name, atMs: now() })
+    const reason = reasons.get(id)
+    ctx.emit({ type: 'vertex-started', id, name, atMs: now(), ...(reason === undefined ? {} : { reason }) })
   }
   return {
     how,
+    reasons,
+    because: ({ id }, reason) => void reasons.set(id, reason),
     started: begin,
     done(vertex, by) {
       if (how.has(vertex.id)) return

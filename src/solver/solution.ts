@@ -1,5 +1,6 @@
 /** What solving gives: for each vertex whether it ran, and the layers of the target. */
 import type { DiffID } from '../core/digest.js'
+import type { StepReason } from '../core/reason.js'
 import type { VertexId } from '../graph/op.js'
 import type { CacheKey } from './ports.js'
 
@@ -23,6 +24,8 @@ export interface SolvedVertex {
   readonly name: string
   readonly key: CacheKey
   readonly by: SolvedBy
+  /** Why it ran. */
+  readonly reason?: StepReason
 }
 
 /** The solved plan. `vertices` are in the order of the plan, without those that the target does not need. */

@@ -55,7 +55,9 @@ export async function solveAll(
     rootfs: rootfs[i] ?? noLayers,
     vertices: own.flatMap(({ id, name }) => {
       const item = keyed.get(id)
-      return item === undefined ? [] : [{ id, name, key: item.key, by: report.how.get(id) ?? 'unneeded' }]
+      if (item === undefined) return []
+      const reason = report.reasons.get(id)
+      return [{ id, name, key: item.key, by: report.how.get(id) ?? 'unneeded', ...(reason === undefined ? {} : { reason }) }]
     }),
   }))
 }
@@ -106,6 +108,8 @@ async function solveSteps(targets: readonly VertexId[], prepared: Prepared): Pro
     demand: (id) => demand(id, solving),
     report: stoppingReport(prepared, failures, stop),
   }
+  const { keyed, found, ports } = prepared
+  ports.explainer?.begin([...keyed.values()].filter(({ vertex }) => !found.missing.has(vertex.id)))
   try {
     const outcomes = await Promise.all(targets.map(async (target) => [target, await demand(target, solving)] as const))
     return new Map(

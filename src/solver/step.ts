@@ -8,10 +8,11 @@
 
 import type { Context } from '../core/context.js'
 import type { Digest } from '../core/digest.js'
+import type { StepReason } from '../core/reason.js'
 import type { BuildPlan, MergeOp, Vertex, VertexId } from '../graph/op.js'
 import { contentKey, resultKey, stackContent } from './key.js'
 import { type Found, isSource, type KeyedVertex, runnerOf } from './lookup.js'
-import type { CacheKey, CacheRecord, OpResult, SolverPorts, VertexResult } from './ports.js'
+import type { CacheKey, CacheRecord, MissedStep, OpResult, SolverPorts, VertexResult } from './ports.js'
 import type { Report } from './report.js'
 import type { Schedule } from './schedule.js'
 import type { SolvedLayers } from './solution.js'
@@ -66,23 +67,48 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
     if (vertex.op.kind === 'merge') return mergeLayers(item, vertex.op, inputs, solving)
     const key = contentKeyOf(item, inputs, solving)
     const record = vertex.ignoreCache ? undefined : solving.ports.records.find(key.digest)
-    if (record !== undefined) return useRecord(item, record, solving)
-    await fetchInputs(vertex, inputs, solving)
-    const result = await solving.schedule.run(() => runOp(vertex, inputs, solving), solving.ctx.signal)
-    return saveResult(item, key, inputs, result, solving)
+    if (record !== undefined) return useRecord(item, key, record, solving)
+    return await runStep(item, key, inputs, solving)
   } catch (error) {
     solving.report.failed(vertex, error)
     throw error
   }
 }
 
+/** Says why, makes the files of the inputs be here, runs the step and saves what it made. */
+async function runStep(
+  item: KeyedVertex,
+  content: CacheKey,
+  inputs: readonly StepOutcome[],
+  solving: Solving,
+): Promise<StepOutcome> {
+  const { vertex } = item
+  const { explainer } = solving.ports
+  const missed: MissedStep = { vertex, key: item.key, content, parts: item.parts, stale: item.stale }
+  if (explainer !== undefined) solving.report.because(vertex, await explainer.explain(missed, solving.ctx))
+  await fetchInputs(vertex, inputs, solving)
+  let result: OpResult
+  try {
+    result = await solving.schedule.run(() => runOp(vertex, inputs, solving), solving.ctx.signal)
+  } catch (error) {
+    if (!solving.ctx.signal.aborted) explainer?.failed(missed)
+    throw error
+  }
+  const outcome = saveResult(item, content, inputs, result, solving)
+  explainer?.succeeded(missed)
+  return outcome
+}
+
 /** Downloads take no place among the steps: they wait for the network, not for a core. */
 async function runSource(item: KeyedVertex, inputs: readonly StepOutcome[], solving: Solving): Promise<StepOutcome> {
+  if (solving.ports.explainer !== undefined) solving.report.because(item.vertex, neededReason)
   const result = await runOp(item.vertex, inputs, solving)
   if (result.kind === 'layer') throw new Error(`${item.vertex.name} made a layer from nothing`)
   solving.report.done(item.vertex, 'ran')
   return { layers: undefined, result }
 }
+
+const neededReason: StepReason = { kind: 'needed', text: 'a step needs its files' }
 
 /** The layers of the base with those of each linked stack on top. */
 function mergeLayers(item: KeyedVertex, op: MergeOp, inputs: readonly StepOutcome[], solving: Solving): StepOutcome {
@@ -118,8 +144,9 @@ function runOp(vertex: Vertex, inputs: readonly StepOutcome[], solving: Solving)
 }
 
 /** A hit by content is saved by definition too: next time no input is looked at. */
-function useRecord(item: KeyedVertex, record: CacheRecord, solving: Solving): StepOutcome {
-  solving.ports.records.save({ ...record, ...byDefinition(item, record.key) })
+function useRecord(item: KeyedVertex, content: CacheKey, record: CacheRecord, solving: Solving): StepOutcome {
+  solving.ports.records.save({ ...record, ...byDefinition(item, content.digest) })
+  solving.ports.explainer?.succeeded({ vertex: item.vertex, key: item.key, content, parts: item.parts, stale: item.stale })
   solving.report.done(item.vertex, 'content')
   return outcomeOf({ diffIds: record.layers, times: record.layerTimes })
 }

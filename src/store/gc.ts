@@ -20,6 +20,7 @@ import { rewriteIndex } from './oci-index.js'
 import { removeRecord } from './record-file.js'
 import { danglingImages, type FoundRecord, findNeeded, listLayers, listRecords, type Needed } from './roots.js'
 import type { Session } from './session.js'
+import { writeTombstones } from './tombstones.js'
 import type { StoredImage } from './types.js'
 
 /** What to collect besides what nothing can reach. */
@@ -83,6 +84,12 @@ async function collect(session: Session, options: CollectOptions): Promise<Colle
   const images = chooseImages(session, options)
   const doomed = new Set(images.map((image) => hexOf(image.id)))
   const { dropped, kept } = chooseRecords(session, options, doomed)
+  if (!options.dryRun)
+    writeTombstones(
+      session.layout.folder('explain'),
+      dropped.map(({ record }) => record.key),
+      Date.now(),
+    )
   for (const { path, record } of dropped) {
     if (!options.dryRun) removeRecord(path)
     collected.push({ kind: 'record', name: record.key, size: 0 })

@@ -73,7 +73,15 @@ export function imagesOfTag({ image, images }: Tag): readonly Digest[] {
 /** What two writers know of one image: the first time it came, all manifests. */
 function mergeImages(existing: StoredImage, image: StoredImage): StoredImage {
   const manifests = new Map([...existing.manifests, ...image.manifests].map((manifest) => [manifest.digest, manifest]))
-  return { ...image, storedAt: Math.min(existing.storedAt, image.storedAt), manifests: [...manifests.values()] }
+  const { attestations: _, ...rest } = image
+  // Who does not speak of attestations leaves them; a build always does.
+  const attestations = 'attestations' in image ? image.attestations : existing.attestations
+  return {
+    ...rest,
+    storedAt: Math.min(existing.storedAt, image.storedAt),
+    manifests: [...manifests.values()],
+    ...(attestations === undefined ? {} : { attestations }),
+  }
 }
 
 function findImage(
@@ -122,7 +130,7 @@ export function listTags(session: Session): Tag[] {
 
 function isStoredImage(value: unknown): value is StoredImage {
   if (!isObject(value)) return false
-  const { id, platform, diffIds, storedAt, created, manifests } = value
+  const { id, platform, diffIds, storedAt, created, manifests, attestations } = value
   return (
     typeof id === 'string' &&
     isDigest(id) &&
@@ -134,8 +142,16 @@ function isStoredImage(value: unknown): value is StoredImage {
     typeof storedAt === 'number' &&
     (created === undefined || typeof created === 'string') &&
     Array.isArray(manifests) &&
-    manifests.every(isDescriptor)
+    manifests.every(isDescriptor) &&
+    (attestations === undefined || isAttestations(attestations))
   )
+}
+
+function isAttestations(value: unknown): boolean {
+  if (!isObject(value) || !Array.isArray(value.items)) return false
+  const isItem = (item: unknown): boolean =>
+    isObject(item) && typeof item.predicateType === 'string' && typeof item.fileName === 'string' && isDescriptor(item.predicate)
+  return (value.storage === 'index' || value.storage === 'referrers') && value.items.every(isItem)
 }
 
 function isTag(value: unknown): value is Tag {

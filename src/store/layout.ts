@@ -46,6 +46,8 @@ export type FolderName =
   | 'logs'
   | 'memo'
   | 'cache-mounts'
+  | 'explain'
+  | 'history'
 
 /** The paths of the store in `root`. */
 export function layoutOf(root: string): Layout {

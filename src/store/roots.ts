@@ -101,6 +101,7 @@ export function findNeeded(session: Session, doomed: ReadonlySet<string>, record
 
 function addBlobsOf(session: Session, image: StoredImage, blobs: Set<string>): void {
   blobs.add(hexOf(image.id))
+  for (const { predicate } of image.attestations?.items ?? []) blobs.add(hexOf(predicate.digest))
   for (const manifest of image.manifests) {
     blobs.add(hexOf(manifest.digest))
     for (const part of partsOfManifest(session, manifest) ?? []) blobs.add(hexOf(part.digest))

@@ -47,7 +47,8 @@ export async function openStore(root: string, options: OpenStoreOptions = {}): P
     directory(name) {
       const path = join(root, name)
       try {
-        mkdirSync(path, { recursive: true })
+        // What explanations and build records hold is for the owner of the store: values of arguments, output of steps.
+        mkdirSync(path, { recursive: true, mode: name === 'explain' || name === 'history' ? 0o700 : 0o777 })
       } catch (error) {
         throw asStoreError(error, path)
       }

@@ -15,6 +15,8 @@
  *   memo/                      hashes of context files (written by src/context)
  *   cache-mounts/<id>/         RUN --mount=type=cache
  *   logs/                      whole output of steps
+ *   explain/                   what steps depended on when they ran, and when records were pruned (src/explain)
+ *   history/                   build records (store/builds.ts)
  *   tmp/                       half-written files, named by lease
  */
 import type { Readable } from 'node:stream'
@@ -31,7 +33,7 @@ export interface Store extends AsyncDisposable {
   readonly images: Images
   readonly records: Records
   /** An absolute path below the root for a named purpose; the directory is made. */
-  directory(name: 'logs' | 'memo' | 'cache-mounts'): string
+  directory(name: 'logs' | 'memo' | 'cache-mounts' | 'explain' | 'history'): string
 }
 
 /** Content-addressed bytes. */
@@ -133,6 +135,21 @@ export interface StoredImage {
   readonly created?: string
   /** Manifests that describe it exactly, as pulled, loaded, exported or pushed, newest last. */
   readonly manifests: readonly Descriptor[]
+  /** What its build said about it; a push or save takes it along. */
+  readonly attestations?: StoredAttestations | undefined
+}
+
+/** Attestations of an image. Statements are made when it is known of which manifest. */
+export interface StoredAttestations {
+  /** In an index with the image, or beside it. */
+  readonly storage: 'index' | 'referrers'
+  readonly items: readonly {
+    readonly predicateType: string
+    readonly fileName: string
+    readonly inlineOnly: boolean
+    /** The predicate, a JSON blob. */
+    readonly predicate: Descriptor
+  }[]
 }
 
 /** A name of an image. */

@@ -5,6 +5,11 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Ended, mille } from '../helpers/cli.js'
+import { sarifProblems } from '../helpers/sarif.js'
+
+interface SarifResult {
+  readonly locations: readonly { readonly physicalLocation: { readonly artifactLocation: { readonly uri: string } } }[]
+}
 
 const doubtful = 'FROM scratch as base\nLABEL a b\n'
 
@@ -88,6 +93,31 @@ test('lint --fix mends the file, sarif and github name the rules', async () => {
     )
     assert.is((await run('lint', '--fix', 'Dockerfile')).code, 0)
     assert.is(readFileSync(join(directory, 'Dockerfile'), 'utf8'), 'FROM scratch AS base\nLABEL a=b\n')
+  })
+})
+
+test('sarif and github stand names and texts with anything in them', async () => {
+  await inDirectory('FROM scratch\n', async (run, directory) => {
+    const name = 'a b%,:é#.Dockerfile'
+    writeFileSync(
+      join(directory, name),
+      'FROM scratch as base\nENV "é\u{1f600}" as\nCOPY --link --chmod=1 a /\nLABLE a=b\n\nEXPOSE 80/TCP',
+    )
+    const { stdout } = await run('lint', '--format', 'sarif', name, join(directory, 'Dockerfile'), join(directory, name))
+    const log = JSON.parse(stdout)
+    assert.equal(sarifProblems(log), [])
+    const uris = log.runs[0].results.map((result: SarifResult) => result.locations[0]?.physicalLocation.artifactLocation.uri)
+    assert.is(uris[0], 'a%20b%25,%3A%C3%A9%23.Dockerfile')
+    assert.is(decodeURIComponent(uris.at(-1)), `file://${join(directory, name)}`)
+    const lines = (await run('lint', '--format=github', name)).stdout
+    assert.match(lines, '::warning file=a b%25%2C%3Aé#.Dockerfile,line=1,col=14,title=FromAsCasing::')
+    assert.ok(
+      lines
+        .trimEnd()
+        .split('\n')
+        .every((line) => /^::(warning|error) file=[^,:]*,line=\d+,col=\d+,title=[^,:]+::/.test(line)),
+      lines,
+    )
   })
 })
 

@@ -65,7 +65,9 @@ test('platforms are normalised as containerd does', () => {
     const platform = parsePlatform(text, host)
     assert.is(platform === undefined ? 'none' : formatPlatform(platform), expected, text)
   }
-  for (const text of ['', 'a/b/c/d', 'nonsense', 'linux/']) assert.is(parsePlatform(text, host), undefined, text)
+  assert.equal(parsePlatform('windows(10.0.1)/x86_64', host), { os: 'windows', architecture: 'amd64', 'os.version': '10.0.1' })
+  for (const text of ['', 'a/b/c/d', 'nonsense', 'linux/', 'linux(/amd64', '(1)/amd64'])
+    assert.is(parsePlatform(text, host), undefined, text)
   assert.ok(platformMatches({ os: 'linux', architecture: 'arm64', variant: 'v8' }, { os: 'linux', architecture: 'aarch64' }))
   assert.not.ok(platformMatches({ os: 'linux', architecture: 'arm', variant: 'v6' }, { os: 'linux', architecture: 'arm' }))
 })

@@ -1,5 +1,6 @@
 /** What a builder made of a case, in a form in which two of them can be compared. */
 import { compareTrees, type TreeDescription } from '../helpers/rootfs.js'
+import type { CommandLine } from './case.js'
 
 /** An image, or the reason why there is none. */
 export type Built =
@@ -7,7 +8,7 @@ export type Built =
   | { readonly refused: string }
 
 /** Builds a case that was written to a directory. */
-export type Builder = (directory: string, buildArgs: Readonly<Record<string, string>>) => Promise<Built>
+export type Builder = (directory: string, commandLine: CommandLine) => Promise<Built>
 
 const fields = [
   ...['Env', 'Cmd', 'Entrypoint', 'WorkingDir', 'User', 'ExposedPorts', 'Volumes', 'Labels', 'StopSignal'],

@@ -21,7 +21,7 @@ export interface Outcome {
 export async function tryCase(found: Case, { mille, peer, directory }: Pair, slot: string): Promise<Outcome> {
   const context = join(directory, `context-${slot}`)
   writeCase(found, context)
-  const [first, second] = await Promise.all([peer(context, found.buildArgs), mille(context, found.buildArgs)])
+  const [first, second] = await Promise.all([peer(context, found), mille(context, found)])
   return {
     differences: compareBuilt(first, second),
     refused: 'refused' in first && 'refused' in second ? `${second.refused} | ${lastLine(first.refused)}` : undefined,

@@ -3,7 +3,7 @@
  * `DIFFERENTIAL_DOCKER=unix:///PATH` one that runs already is used: it must see the same paths as this process.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { mount, unmount } from '../../src/io/sys.js'
@@ -11,7 +11,8 @@ import { baseTar } from '../helpers/bases.js'
 import { mustRun, runProgram } from '../helpers/cli.js'
 import { describeTree, type TreeDescription } from '../helpers/rootfs.js'
 import { type Builder, isNoise, pickConfig } from './built.js'
-import { type Abilities, base } from './generate.js'
+import type { CommandLine } from './case.js'
+import { type Abilities, base, configuredBase, configuredDockerfile } from './generate.js'
 
 /** A daemon that builds. */
 export interface Docker extends AsyncDisposable {
@@ -28,9 +29,9 @@ interface Inspected {
   }
 }
 
-/** The distribution's client: one without the plugin buildx, which it does not need. */
+/** `DIFFERENTIAL_CLIENT`, or the distribution's: one that needs no plugin buildx. */
 function client(): string {
-  return existsSync('/usr/bin/docker') ? '/usr/bin/docker' : 'docker'
+  return process.env.DIFFERENTIAL_CLIENT ?? (existsSync('/usr/bin/docker') ? '/usr/bin/docker' : 'docker')
 }
 
 /** Why there is no docker here. */
@@ -50,16 +51,22 @@ export async function openDocker(directory: string): Promise<Docker> {
   const { Version: version } = (await patiently(() => ask(socket, '/version'), join(directory, 'dockerd.log'))) as {
     Version: string
   }
-  const env = { DOCKER_HOST: host, DOCKER_BUILDKIT: '1', DOCKER_CONFIG: join(directory, 'docker-config') }
+  const env = { DOCKER_HOST: host, DOCKER_BUILDKIT: '1', DOCKER_CONFIG: writeConfig(directory) }
   await mustRun(client(), ['import', await baseTar('busybox'), base], { env })
+  writeFileSync(join(directory, 'configured'), configuredDockerfile)
+  await mustRun(client(), ['build', '-q', '-t', configuredBase, '-f', join(directory, 'configured'), writeConfig(directory)], {
+    env,
+  })
   const modern = Number(version.split('.')[0]) >= 26
+  const exclude = Number(version.split('.')[0]) >= 28
+  const negations = process.env.DIFFERENTIAL_CLIENT !== undefined
   let count = 0
   return {
     version,
-    abilities: { heredocs: modern, patterns: modern, link: modern, chmod: modern },
-    async build(context, buildArgs) {
+    abilities: { heredocs: modern, patterns: modern, link: modern, chmod: modern, exclude, negations },
+    async build(context, commandLine) {
       const id = join(directory, `docker-id-${count++}`)
-      const args = Object.entries(buildArgs).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`])
+      const args = argumentsOf(commandLine, id)
       const ended = await runProgram(client(), ['build', '-q', '--network', 'host', '--iidfile', id, ...args, context], { env })
       if (ended.code !== 0) return { refused: ended.stderr.trim().slice(-600) }
       const image = (await ask(socket, `/images/${readFileSync(id, 'utf8').trim()}/json`)) as Inspected
@@ -71,6 +78,30 @@ export async function openDocker(directory: string): Promise<Docker> {
       unmountBelow(directory)
     },
   }
+}
+
+/** The client's directory; `DIFFERENTIAL_PLUGINS` is one that has the plugin buildx. */
+function writeConfig(directory: string): string {
+  const config = join(directory, 'docker-config')
+  mkdirSync(config, { recursive: true })
+  writeFileSync(
+    join(config, 'config.json'),
+    JSON.stringify({ cliPluginsExtraDirs: [process.env.DIFFERENTIAL_PLUGINS ?? config] }),
+  )
+  return config
+}
+
+/** The flags of a case; `beside` begins the names of the files with secrets. */
+function argumentsOf({ buildArgs, target, secrets }: CommandLine, beside: string): readonly string[] {
+  const files = Object.entries(secrets).map(([id, value]) => {
+    writeFileSync(`${beside}-${id}`, value)
+    return `id=${id},src=${beside}-${id}`
+  })
+  return [
+    ...Object.entries(buildArgs).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]),
+    ...files.flatMap((secret) => ['--secret', secret]),
+    ...(target === undefined ? [] : ['--target', target]),
+  ]
 }
 
 function startDaemon(directory: string, host: string): ChildProcess {

@@ -1,13 +1,13 @@
 /** Random contexts: a few files, directories, links, archives, and sometimes a `.dockerignore`. */
 import { gzipSync } from 'node:zlib'
 import type { Random } from '../helpers/random.js'
-import { rawTar } from '../helpers/raw-tar.js'
+import { pax, type RawEntry, rawTar } from '../helpers/raw-tar.js'
 import type { ContextEntry } from './case.js'
 
 const names = ['a', 'b', 'c.txt', 'd.txt', '.hidden', 'e', 'x1', 'x2', 'with space', 'lib']
 
 /** Makes a context. */
-export function randomContext(random: Random): ContextEntry[] {
+export function randomContext(random: Random, negations: boolean): ContextEntry[] {
   const entries = new Map<string, ContextEntry>()
   const directories = ['']
   for (let count = 4 + random.below(12); count > 0; count--) {
@@ -25,7 +25,7 @@ export function randomContext(random: Random): ContextEntry[] {
     entries.set('t.tar', { path: 't.tar', type: 'file', mode: 0o644, content: archive(random) })
     entries.set('t.tgz', { path: 't.tgz', type: 'file', mode: 0o600, content: gzipSync(archive(random)) })
   }
-  if (random.chance(0.25)) entries.set('.dockerignore', ignoreFile(random))
+  if (random.chance(0.25)) entries.set('.dockerignore', ignoreFile(random, negations))
   return [...entries.values()]
 }
 
@@ -41,11 +41,27 @@ function linkTarget(random: Random): string {
 
 function archive(random: Random): Buffer {
   const directory = random.pick(['a', 'in', 'lib'])
+  const maybe = (entry: RawEntry): readonly RawEntry[] => (random.chance(0.25) ? [entry] : [])
   return rawTar([
-    { name: `${directory}/`, type: '5', mode: random.pick([0o755, 0o700]), uid: random.pick([0, 7]) },
+    ...maybe({ name: './', type: '5', mode: 0o750 }),
+    ...(random.chance(0.8)
+      ? [{ name: `${directory}/`, type: '5', mode: random.pick([0o755, 0o700]), uid: random.pick([0, 7]) }]
+      : []),
     { name: `${directory}/f`, content: 'of the archive', mode: 0o640, uid: 1000 },
-    ...(random.chance(0.5) ? [{ name: `${directory}/l`, type: '2', target: 'f' }] : []),
-    ...(random.chance(0.5) ? [{ name: `${directory}/h`, type: '1', target: `${directory}/f`, mode: 0o640, uid: 1000 }] : []),
+    ...maybe({ name: `${directory}/l`, type: '2', target: 'f' }),
+    ...maybe({ name: `${directory}/h`, type: '1', target: `${directory}/f`, mode: 0o640, uid: 1000 }),
+    ...maybe({ name: `./${directory}/dot`, content: 'dot', mode: 0o4755 }),
+    ...maybe({ name: `/${directory}/rooted`, content: 'rooted', gid: 9 }),
+    ...maybe({ name: `${directory}/f`, content: 'again', mode: 0o600 }),
+    ...maybe({ name: `${directory}/`, type: '5', mode: 0o711, gid: 3 }),
+    ...maybe({ name: 'absolute', type: '2', target: '/etc' }),
+    ...maybe({ name: 'up', type: '2', target: '../..' }),
+    ...maybe({ name: 'pipe', type: '6', mode: 0o622 }),
+    ...maybe({ name: 'unmade/deep/file', content: 'x' }),
+    ...maybe({ name: `x/../${directory}/crossed`, content: 'crossed' }),
+    ...(random.chance(0.2)
+      ? [pax({ path: `${'long/'.repeat(30)}name`, 'SCHILY.xattr.user.x': 'value' }), { name: 'short', content: 'p' }]
+      : []),
     { name: 'top', content: 'top' },
   ])
 }
@@ -55,8 +71,7 @@ const patterns = [
   'a',
   '**/b',
   'lib/*',
-  '!lib/a',
-  '!**/c.txt',
+  '!lib/c.txt/x1',
   'x?',
   '[ab]',
   '**/.hidden',
@@ -67,8 +82,36 @@ const patterns = [
   '*',
 ]
 
-function ignoreFile(random: Random): ContextEntry {
-  const lines = Array.from({ length: 1 + random.below(4) }, () => random.pick(patterns))
+/** What the client of Docker 20.10 reads otherwise. */
+const negating = [
+  '**',
+  '!lib/a',
+  '!**/c.txt',
+  '!**/a',
+  '!**/*.txt',
+  '!x?',
+  '!lib/**',
+  'a/b',
+  '!a/b',
+  '!*/a',
+  ' b ',
+  'lib/',
+  './e',
+  '!./e',
+  '**/*',
+  '!a/',
+  'e/../a',
+  '[a-c]*',
+  '!b*',
+  '!lib/*/a',
+  '!.',
+  '*/*',
+  '!**',
+]
+
+function ignoreFile(random: Random, negations: boolean): ContextEntry {
+  const known = negations ? [...patterns, ...negating] : patterns
+  const lines = Array.from({ length: 1 + random.below(negations ? 6 : 4) }, () => random.pick(known))
   if (lines.includes('*')) lines.push('!a', '!lib', '!c.txt')
   return { path: '.dockerignore', type: 'file', mode: 0o644, content: Buffer.from(`${lines.join('\n')}\n`) }
 }

@@ -1,6 +1,24 @@
 /** Random COPY and ADD of what the context and earlier stages have. */
 import type { StageState } from './generate.js'
 
+const letters = [
+  'u=rwX,go=rX',
+  'a+x',
+  'go-w',
+  'u+s',
+  '+t',
+  'g=u',
+  'a=r',
+  'o+w,g-x',
+  '-x',
+  'u=rw,go=',
+  'ug+X',
+  'g+s',
+  '=rx',
+  'u=rwxs',
+]
+const excludes = ['*.txt', 'a', '**/b', 'x?', 'lib', '**', '*/a', '**/*.txt', 'nothing', './a', 'a/']
+
 const wildcards = ['*', '*.txt', 'x?', '[ab]', 'l*', '?', '[^a-k]*']
 
 /** An instruction that puts files somewhere. */
@@ -11,9 +29,12 @@ export function randomCopy(state: StageState): string {
   const add = random.chance(0.25)
   const several = random.chance(0.25)
   const sources = Array.from({ length: several ? 2 + random.below(2) : 1 }, () => randomSource(state))
-  const keyword = add ? 'ADD' : 'COPY'
+  // Docker leaves directories that an archive only implies 0:0 whatever --chown says.
+  const archives = state.context.some(({ path }) => path === 't.tar')
+  const flags = add && (!abilities.chmod || archives) ? [] : randomFlags(state)
+  if (add && abilities.exclude && random.chance(0.15)) flags.push(`--unpack${random.pick(['', '=true', '=false'])}`)
   return assemble(
-    [keyword, ...(add && !abilities.chmod ? [] : randomFlags(state))],
+    [add ? 'ADD' : 'COPY', ...flags],
     [...sources, destination(state, several || sources.some((source) => /[*?[]/.test(source)))],
     state,
   )
@@ -49,7 +70,8 @@ function restrictedFlags(
   { random, abilities }: StageState,
 ): { readonly flags: readonly string[]; readonly place?: string } {
   const kind = random.next()
-  if (kind < 0.15 && abilities.chmod) return { flags: [`--chmod=${random.pick(['644', '0755', '0700', '4755'])}`], place: '/' }
+  if (kind < 0.1 && abilities.chmod) return { flags: [`--chmod=${random.pick(letters)}`] }
+  if (kind < 0.17 && abilities.chmod) return { flags: [`--chmod=${random.pick(['644', '0755', '0700', '4755'])}`], place: '/' }
   const named = head.some((word) => /^--chown=.*[a-z]/.test(word))
   if (kind > 0.25 || named || !abilities.link) return { flags: [] }
   return { flags: ['--link'], place: `/linked-${random.below(1e6)}/` }
@@ -74,11 +96,16 @@ function destination(state: StageState, several: boolean): string {
   return (several || random.chance(0.65)) && !place.endsWith('/') ? `${place}/` : place
 }
 
-function randomFlags({ random, busybox }: StageState): string[] {
+function randomFlags({ random, busybox, abilities, context }: StageState): string[] {
   const flags: string[] = []
   if (random.chance(0.25)) {
     const names = busybox ? ['nobody', 'nobody:root', 'root:nogroup', ':7'] : []
     flags.push(`--chown=${random.pick(['1000', '1:2', '0:5', '65534', ...names])}`)
+  }
+  // BuildKit follows dangling links, and fails, where --exclude makes it look at every path.
+  const links = context.some(({ type, path }) => type === 'link' || path === 't.tar')
+  if (abilities.exclude && !links && random.chance(0.25)) {
+    for (let left = 1 + random.below(2); left > 0; left--) flags.push(`--exclude=${random.pick(excludes)}`)
   }
   return flags
 }
@@ -93,5 +120,6 @@ function heredoc(state: StageState): string {
     '\ttab',
     random.pick(['', 'back\\\\slash', 'a "b" \'c\'']),
   ]
-  return `COPY ${randomFlags(state).join(' ')} <<${strip}${word} ${destination(state, random.chance(0.5))}\n${body.join('\n')}\n${name}`
+  const flags = randomFlags(state).filter((flag) => !flag.startsWith('--exclude'))
+  return `${['COPY', ...flags].join(' ')} <<${strip}${word} ${destination(state, random.chance(0.5))}\n${body.join('\n')}\n${name}`
 }

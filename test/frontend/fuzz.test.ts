@@ -13,7 +13,7 @@ import { type Random, randomFrom } from '../helpers/random.js'
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000)
 const rounds = Number(process.env.FUZZ_ROUNDS ?? 300)
 const samplesRoot = join(import.meta.dirname, '../../../fixtures/dockerfiles')
-const everything = { heredocs: true, patterns: true, link: true, chmod: true }
+const everything = { heredocs: true, patterns: true, link: true, chmod: true, exclude: true, negations: true }
 const pieces = [
   ...['FROM ', 'COPY --from=', 'RUN --mount=type=', 'RUN --network=', 'ARG ', 'ENV ', 'ONBUILD ', 'USER ', 'EXPOSE ', 'cache,'],
   ...[

@@ -147,12 +147,18 @@ async function importBases(
   await build({ ...options, context, dockerfile: { name: 'base', text: baseDockerfile }, outputs })
   // One layer and two entries of history, as the images have that it stands in for.
   await importImage({ ...options, source: tar, reference: 'localhost/base/system', config: { Env: env } })
-  const text = 'FROM localhost/base/system\nCMD ["sh"]\n'
-  const { imageId } = await build({ ...options, context, dockerfile: { name: 'base', text } })
+  // The same programs under another name: what an image for several platforms needs as its base.
+  const platform = { os: 'linux', architecture: 'arm64' }
+  await importImage({ ...options, source: tar, reference: 'localhost/base/arm', platform, config: { Env: env } })
+  const text = (base: string): string => `FROM localhost/base/${base}\nCMD ["sh"]\n`
+  const { imageId } = await build({ ...options, context, dockerfile: { name: 'base', text: text('system') } })
+  const arm = { name: 'base', text: text('arm') }
+  const other = await build({ ...options, context, dockerfile: arm, platforms: [platform] })
+  const images = [imageId, other.imageId]
   await using store = await openStore(options.root)
   for (const name of names) {
     const reference = parseReference(name)
-    if (isReference(reference)) store.images.setTag({ reference: formatReference(reference), image: imageId })
+    if (isReference(reference)) store.images.setTag({ reference: formatReference(reference), image: imageId, images })
   }
 }
 

@@ -4,11 +4,13 @@
  * The `reference` is what buildah made; where BuildKit does otherwise the case has a row in docs/differences.md.
  */
 import { createHash } from 'node:crypto'
-import { chmodSync, cpSync, existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ContainerConfig, ImageConfig } from '../../src/core/image.js'
+import { setXattr } from '../../src/io/sys.js'
 import { openStore } from '../../src/store/store.js'
 import { type BuildBench, type Built, openBench, whyNoBench } from './bench.js'
+import { judgeCommit } from './commits.js'
 import { withDifferences } from './differences.js'
 import { errorLine, errorText } from './error-text.js'
 import { claim, type Outcome, passed, recordOf, type Suite, same, skip, textOf, type VectorCase } from './frame.js'
@@ -29,7 +31,7 @@ export async function openSuite(): Promise<Suite> {
     close: bench.close,
     files: {
       'cases.json': async (vector, folder) => settle(vector.id, await judgeCase(vector, folder, bench)),
-      'commit.json': () => skip('mille has no command that commits a container, and the cases have no expectation'),
+      'commit.json': (vector) => judgeCommit(vector, bench),
     },
   }
 }
@@ -39,7 +41,7 @@ async function judgeCase(vector: VectorCase, folder: string, bench: BuildBench):
   if (why !== undefined) return skip(why)
   const context = writeContext(vector, folder, bench.directory())
   const dest = join(bench.directory(), 'rootfs.tar')
-  const compared = vector.reference !== undefined && vector.reference !== null
+  const compared = (vector.reference !== undefined && vector.reference !== null) || isXattrs(vector)
   const built = await bench.build({
     context,
     dockerfile: { path: join(context, dockerfileOf(vector)) },
@@ -48,13 +50,42 @@ async function judgeCase(vector: VectorCase, folder: string, bench: BuildBench):
     noCache: true,
     outputs: [{ type: 'image' }, ...(compared ? [{ type: 'tar' as const, dest }] : [])],
   })
-  return firstProblem([judgeEnd(vector, built), ...(await judgeImage(vector, built, dest, bench)), ...judgeOutput(vector, built)])
+  return firstProblem([
+    judgeEnd(vector, built),
+    ...(await judgeImage(vector, built, dest, bench)),
+    ...judgeOutput(vector, built),
+    ...(await judgeXattrs(vector, dest)),
+  ])
 }
 
 function whySkipped(vector: VectorCase): string | undefined {
   if (vector.needsNetwork === true) return 'needs the network'
-  if (typeof vector.doubtful === 'string') return `the case is doubtful: ${vector.doubtful}`
+  const lost = typeof vector.doubtful === 'string' && !isXattrs(vector)
+  if (lost) return `the case is doubtful: ${vector.doubtful}`
   return undefined
+}
+
+/** These lost what they do to the context; their names and Dockerfiles say it: a file or a directory with an attribute. */
+function isXattrs({ id, tweakContextDir }: VectorCase): boolean {
+  return /(^|\/)xattrs-/.test(id) && Array.isArray(tweakContextDir) && tweakContextDir.length === 0
+}
+
+const attribute = { name: 'user.a', value: Buffer.from('test') }
+
+function writeXattrs(context: string): void {
+  writeFileSync(join(context, 'xattrs-file'), 'test content', { mode: 0o644 })
+  mkdirSync(join(context, 'xattrs-directory'), { mode: 0o755 })
+  for (const name of ['xattrs-file', 'xattrs-directory']) setXattr(join(context, name), attribute.name, attribute.value)
+}
+
+/** Whatever the Dockerfile copied still has the attribute. */
+async function judgeXattrs(vector: VectorCase, dest: string): Promise<readonly Outcome[]> {
+  if (!isXattrs(vector)) return []
+  const entries = [...(await readTar(readFileSync(dest)))].filter(([name]) => /xattrs-(file|directory)\/?$/.test(name))
+  const kept = entries.filter(
+    ([, { header }]) => recordOf(header.pax ?? {})[`SCHILY.xattr.${attribute.name}`] === attribute.value.toString(),
+  )
+  return [claim(entries.length > 0 && kept.length === entries.length, `${kept.length} of ${entries.length} kept their attribute`)]
 }
 
 function firstProblem(outcomes: readonly Outcome[]): Outcome {
@@ -81,6 +112,7 @@ function writeContext(vector: VectorCase, folder: string, context: string): stri
   if (typeof vector.dockerfileContents === 'string') {
     writeFileSync(join(context, dockerfile), vector.dockerfileContents, { mode: 0o644 })
   }
+  if (isXattrs(vector)) writeXattrs(context)
   if (Array.isArray(vector.tweakContextDir)) {
     applyTweaks(vector.tweakContextDir, (text) => text.replace(/^@context/, context))
   }

@@ -12,6 +12,8 @@ const packers: Readonly<Record<string, string>> = { gz: 'gzip', tgz: 'gzip', bz2
 
 /** The bytes of the archive with this name; nothing for any other file, which really is empty. */
 export function lostArchive(vector: VectorCase, path: string): Buffer {
+  const dockerfile = mainContextAt(vector, path)
+  if (dockerfile !== undefined) return lostContext(vector, dockerfile)
   const suffix = /\.(?:tar\.)?(tar|gz|tgz|bz2|xz|zst)$/.exec(path)?.[1]
   if (suffix === undefined) return Buffer.alloc(0)
   const entries = entriesOf(vector, basename(path))
@@ -19,6 +21,31 @@ export function lostArchive(vector: VectorCase, path: string): Buffer {
   const tar = rawTar([...entries].map(([name, content]) => ({ name, content })))
   const packer = packers[suffix]
   return packer === undefined ? tar : execFileSync(packer, ['-c'], { input: tar })
+}
+
+/** The name of the Dockerfile, when the main context of a build is the archive at this URL. */
+function mainContextAt(vector: VectorCase, path: string): string | undefined {
+  for (const step of (Array.isArray(vector.steps) ? vector.steps : []).map(recordOf)) {
+    const attrs = recordOf(recordOf(step.opt ?? {}).frontendAttrs ?? {})
+    if (/^@http\d+/.test(String(attrs.context)) && String(attrs.context).endsWith(path)) {
+      return String(attrs.filename ?? 'Dockerfile')
+    }
+  }
+  return undefined
+}
+
+/** A context whose Dockerfile copies what the checks look for, or writes down SOURCE_DATE_EPOCH. */
+function lostContext(vector: VectorCase, dockerfile: string): Buffer {
+  const text = JSON.stringify(vector.otherAsserts)
+  const mtime = Number(/Equal\((\d+), /.exec(text)?.[1] ?? 0)
+  const entries = [...entriesOf(vector, '')]
+  const lines = entries.map(([path], i) => `COPY file${i} /${path}`)
+  if (text.includes('\\"epoch\\"')) lines.push('ARG SOURCE_DATE_EPOCH', 'RUN echo -n "$SOURCE_DATE_EPOCH" >/epoch')
+  const base = lines.some((line) => line.startsWith('RUN')) ? 'busybox' : 'scratch'
+  return rawTar([
+    { name: dockerfile, mtime, content: `FROM ${base}\n${lines.join('\n')}\n` },
+    ...entries.map(([, content], i) => ({ name: `file${i}`, mtime, content })),
+  ])
 }
 
 /** Checked files that no other source of the case explains; the destination of the ADD is no part of their names. */

@@ -1,13 +1,16 @@
 /** `mille build`. */
 import { resolve } from 'node:path'
+import type { BuildEvent } from '../../core/context.js'
 import { formatPlatform } from '../../core/platform.js'
 import type { BuildOptions, BuildResult } from '../../engine/options.js'
+import { StepLog } from '../../engine/step-log.js'
 import { writeFileAtomic } from '../../io/fs.js'
 import type { FlagValues } from '../args.js'
 import { readBuildCall, runBuildCall } from '../build-call.js'
-import { buildFlags, readBuildContexts, readBuildFlags, unsupportedBuildFlags } from '../build-flags.js'
+import { buildFlags, readBuildContexts, readBuildFlags, unsupportedBuildFlags, writesToStdout } from '../build-flags.js'
 import { defineCommand } from '../command.js'
 import { engineOptions } from '../engine-options.js'
+import type { ExplainReport } from '../explain-report.js'
 import { openListener } from '../listener.js'
 import type { Shell } from '../shell.js'
 import { withWarningsAtEnd } from '../warnings.js'
@@ -28,19 +31,39 @@ export const command = defineCommand({
     const flags = readBuildFlags(values, shell)
     const files = readContext(values, positionals[0] ?? '', shell)
     if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
-    const { build } = await import('../../build.js')
+    const vcs =
+      flags.attestations?.provenance === undefined ? {} : await (await import('../vcs.js')).readVcs(files.context, shell)
+    const { build, dryRun } = await import('../../build.js')
+    const format = values.explain ?? (values['dry-run'] ? 'text' : undefined)
+    if (values['dry-run']) {
+      const { steps } = await dryRun({ ...engineOptions(shell, shell.emit), ...flags, ...files })
+      await printReport({ dryRun: true, steps }, format, shell)
+      return 0
+    }
+    const log = new StepLog()
     const mode = values.quiet ? 'quiet' : values.progress
     const listener = withWarningsAtEnd(await openListener(mode, 'Building', shell), mode, shell)
+    const handle = (event: BuildEvent): void => {
+      if (format !== undefined) log.add(event)
+      listener.handle(event)
+    }
     let result: BuildResult
     try {
-      result = await build({ ...engineOptions(shell, listener.handle), ...flags, ...files })
+      result = await build({ ...engineOptions(shell, handle), ...flags, ...files, vcs })
     } finally {
       listener.close()
+      await printReport({ dryRun: false, steps: log.steps }, format, shell)
     }
     report(result, values, shell)
     return 0
   },
 })
+
+async function printReport(found: ExplainReport, format: string | undefined, shell: Shell): Promise<void> {
+  if (format === undefined) return
+  const { explainJson, explainText } = await import('../explain-report.js')
+  shell.print(format === 'json' ? explainJson(found) : explainText(found))
+}
 
 /** Where the context and the Dockerfile are. */
 function readContext(
@@ -69,6 +92,7 @@ function report(result: BuildResult, values: Values, shell: Shell): void {
     return
   }
   if (values.progress === 'quiet' || values.progress === 'none' || values.progress === 'rawjson') return
+  if (values['verify-reproducible']) shell.note('\nTwo builds without the cache gave the same image.')
   if (result.caches.length > 0) shell.note(`\n${result.caches.map(({ text }) => text).join('\n')}`)
   const ids =
     result.images.length > 1
@@ -80,8 +104,4 @@ function report(result: BuildResult, values: Values, shell: Shell): void {
 /** Of several images the digest of their index, where an output made one, as buildx has it. */
 function shownId({ images, imageId, manifest }: BuildResult): string {
   return images.length > 1 && manifest !== undefined ? manifest.digest : imageId
-}
-
-function writesToStdout(output: string): boolean {
-  return output === '-' || /(^|,)dest=-(,|$)/.test(output) || /^type=(tar|oci|docker)$/.test(output)
 }

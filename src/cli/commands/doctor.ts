@@ -4,13 +4,13 @@ import { release } from 'node:os'
 import { dirname } from 'node:path'
 import type { Diagnosis } from '../../../sandbox/probe.js'
 import { systemCode } from '../../core/errors.js'
+import { version } from '../../engine/version.js'
 import { defineCommand } from '../command.js'
 import { stateDirectory } from '../engine-options.js'
 import { humanSize } from '../human.js'
 import { credentialSettings } from '../registry-client.js'
 import type { Shell } from '../shell.js'
 import { storeRoot } from '../stores.js'
-import { version } from '../version.js'
 
 /** Less free space than this is worth a word. */
 const littleSpace = 2e9

@@ -1,5 +1,6 @@
-/** `mille history`: how an image came to be, newest line first. */
+/** `mille history IMAGE`: how an image came to be, newest line first. Without an image: the build records. */
 import { shortHex } from '../../core/digest.js'
+import { listHistory } from '../build-records.js'
 import { defineCommand } from '../command.js'
 import { humanAge, humanSize } from '../human.js'
 import { printRows, type Row } from '../listing.js'
@@ -11,8 +12,11 @@ const shownLength = 45
 /** The verb `history`. */
 export const command = defineCommand({
   name: 'history',
-  usage: '[OPTIONS] IMAGE',
+  usage: '[OPTIONS] [IMAGE]',
   summary: 'Show the layers and history of an image',
+  notes: [
+    'Without an image it lists the build records, as "mille history ls" does. An image whose name is ls, inspect, logs, diff or rm is\nmeant by "mille image history NAME".',
+  ],
   flags: {
     format: { type: 'string', value: 'template', help: 'A Go template, "table TEMPLATE", or json' },
     human: { type: 'boolean', short: 'H', default: 'true', help: 'Print sizes and times for people' },
@@ -20,8 +24,9 @@ export const command = defineCommand({
     platform: platformFlag,
     quiet: { type: 'boolean', short: 'q', help: 'Print ids only' },
   },
-  arguments: [1, 1],
+  arguments: [0, 1],
   async run({ values, positionals }, shell) {
+    if (positionals[0] === undefined) return listHistory({ ...values, filter: [] }, shell)
     await using store = await openShellStore(shell)
     const image = findForPlatform(store, positionals[0] ?? '', values.platform)
     const config = await readConfig(store, image)

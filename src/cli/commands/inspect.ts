@@ -4,7 +4,7 @@ import type { ContainerConfig, ImageConfig } from '../../core/image.js'
 import { formatPlatform } from '../../core/platform.js'
 import { familiarRepository } from '../../core/reference.js'
 import { imagesOfTag } from '../../store/images.js'
-import type { Store, StoredImage } from '../../store/types.js'
+import type { Store, StoredAttestations, StoredImage } from '../../store/types.js'
 import { defineCommand } from '../command.js'
 import {
   findForPlatform,
@@ -75,11 +75,21 @@ async function describeImage(store: Store, image: StoredImage, more: object): Pr
     Architecture: config.architecture,
     ...(config.variant === undefined ? {} : { Variant: config.variant }),
     Os: config.os,
+    ...(config['os.version'] === undefined ? {} : { OsVersion: config['os.version'] }),
     Size: imageSize(store, image),
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Manifests: image.manifests,
+    ...(image.attestations === undefined ? {} : { Attestations: describeAttestations(image.attestations) }),
     ...more,
     Metadata: { LastTagTime: new Date(image.storedAt).toISOString() },
+  }
+}
+
+/** What a push or save says about the image. */
+function describeAttestations({ storage, items }: StoredAttestations): object {
+  return {
+    Storage: storage,
+    Items: items.map(({ predicateType, predicate }) => ({ PredicateType: predicateType, ...predicate })),
   }
 }
 

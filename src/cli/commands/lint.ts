@@ -1,10 +1,10 @@
 /** `mille lint`. */
 import { resolve } from 'node:path'
+import { version } from '../../engine/version.js'
 import { writeFileAtomic } from '../../io/fs.js'
 import { defineCommand } from '../command.js'
 import { readSource } from '../debug-file.js'
 import { lintFormats } from '../lint-report.js'
-import { version } from '../version.js'
 
 /** The verb `lint`. */
 export const command = defineCommand({

@@ -1,8 +1,8 @@
 /** `mille version`. */
 import { formatPlatform, platformOf } from '../../core/platform.js'
+import { version } from '../../engine/version.js'
 import { defineCommand } from '../command.js'
 import { renderTemplate } from '../template.js'
-import { version } from '../version.js'
 
 /** The verb `version`. */
 export const command = defineCommand({
