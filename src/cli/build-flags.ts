@@ -25,7 +25,7 @@ export const buildFlags = {
   },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
-  'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, or docker-image://NAME' },
+  'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, URL, image or layout' },
   'cache-from': {
     type: 'list',
     value: 'where',
@@ -57,7 +57,13 @@ export const buildFlags = {
     choices: explainFormats,
     help: 'Print to stdout which steps ran and why',
   },
-  file: { type: 'string', short: 'f', value: 'path', help: 'The Dockerfile; - for stdin', defaultText: '"PATH/Dockerfile"' },
+  file: {
+    type: 'string',
+    short: 'f',
+    value: 'path',
+    help: 'The Dockerfile, or its URL; - for stdin',
+    defaultText: '"PATH/Dockerfile"',
+  },
   'force-rm': { type: 'boolean', help: 'Accepted for docker: nothing is ever left of a step' },
   iidfile: { type: 'string', value: 'path', help: 'Write the image id to a file' },
   jobs: { type: 'integer', value: 'number', help: 'How many steps run at once', defaultText: 'the number of cores, at least 4' },

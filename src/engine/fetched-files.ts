@@ -45,7 +45,10 @@ type MainContext = FilesContext | { readonly kind: 'image'; readonly reference: 
 
 /** Fetches what has to be fetched before the Dockerfile is known. Named contexts wait until they are used. */
 export async function fetchBuildFiles(options: BuildOptions, engine: Engine, scope: Scope): Promise<BuildFiles> {
-  const world: ContextWorld = { engine, scope, stdin: options.stdin, findSecret: secretFinder(options.secrets ?? {}) }
+  const world: ContextWorld = {
+    ...{ engine, scope, stdin: options.stdin, findSecret: secretFinder(options.secrets ?? {}), ssh: options.ssh ?? {} },
+    keepGitDir: keepsGitDir(options),
+  }
   const references = namedReferences(options)
   const main = readLocalMain(options) ?? (await fetchMain(options, world))
   const named = describeNamed(references, async (reference, what) => {
@@ -53,6 +56,14 @@ export async function fetchBuildFiles(options: BuildOptions, engine: Engine, sco
   })
   if (named === undefined) throw new Error('named contexts can be fetched here')
   return joinFiles(main, named)
+}
+
+const keepGitDirArg = 'BUILDKIT_CONTEXT_KEEP_GIT_DIR'
+
+function keepsGitDir({ buildArgs = {} }: BuildOptions): boolean {
+  const value = buildArgs[keepGitDirArg] ?? ''
+  if (/^(1|t|true|0|f|false|)$/i.test(value)) return /^[1t]/i.test(value)
+  throw new BuildError('USAGE_BAD_ARGUMENT', `--build-arg ${keepGitDirArg}=${value} is neither true nor false`)
 }
 
 async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<MainFiles> {

@@ -96,7 +96,14 @@ function createRunners(
     }),
     git: lazyRunner<GitOp>(async () => {
       const { createGitRunner } = await import('../ops/git.js')
-      return createGitRunner({ scratch: () => makeScratch(store), env: settings.env })
+      return createGitRunner({
+        scratch: () => makeScratch(store),
+        directory: store.directory('git'),
+        stateDirectory: settings.stateDirectory,
+        env: settings.env,
+        findSecret: secretFinder(options.secrets ?? {}),
+        ssh: options.ssh ?? {},
+      })
     }),
   }
 }

@@ -79,15 +79,14 @@ export class Explanations {
     if (vertex.ignoreCache) return this.#noCacheReason(vertex)
     const index = this.#steps.findIndex(({ id }) => id === vertex.id)
     const trace = this.#journal.steps[this.#matches.get(index) ?? -1]
-    const place = this.#places[index]
-    if (trace === undefined || place === undefined) return neverBuilt
+    if (trace === undefined) return neverBuilt
     const keys = [key.digest, content.digest]
     const failed = failureReason(trace, keys, this.#options.now())
     if (failed !== undefined) return failed
     const known = trace.states.find(
       (state) => content.digest === state.content || (!step.stale && key.digest === state.definition),
     )
-    if (known !== undefined) return this.#goneReason([...keys, ...keysOf(known)])
+    if (known !== undefined) return this.#goneReason(keys, known)
     const now = stateOf(step, this.#options.plan, this.#options.now())
     const nearest = nearestState(now, trace.states)
     if (nearest === undefined) return neverBuilt
@@ -96,7 +95,7 @@ export class Explanations {
       now: lists.get(component),
       earlier: readFileList(this.#options.folder, nearest.parts[component] ?? ''),
     })
-    const changes = findChanges({ place, state: now }, { place: trace.place, state: nearest }, files, this.#declared)
+    const changes = findChanges(now, nearest, files, this.#declared)
     if (changes.length === 0) changes.push(step.stale ? { kind: 'input', name: now.inputs[0]?.name ?? '' } : { kind: 'version' })
     return { kind: 'changed', text: changesText(changes), changes }
   }
@@ -148,9 +147,10 @@ export class Explanations {
     return { kind: 'no-cache', text }
   }
 
-  #goneReason(keys: readonly Digest[]): StepReason {
-    const at = findTombstone(this.#options.folder, keys)
-    if (at === undefined) return { kind: 'lost', text: 'its result is not in the store any more' }
+  /** Pruned, if that was after it last had a result. */
+  #goneReason(keys: readonly Digest[], known: StepState): StepReason {
+    const at = findTombstone(this.#options.folder, [...keys, ...keysOf(known)])
+    if (at === undefined || at < known.at) return { kind: 'lost', text: 'its result is not in the store any more' }
     return { kind: 'pruned', text: `its result was pruned ${agoText(this.#options.now() - at)}` }
   }
 

@@ -70,7 +70,7 @@ export interface GitOp {
   readonly keepGitDir: boolean
   readonly checksum?: string
   readonly submodules: boolean
-  /** Fetch the commit that `checksum` names and check that it is what `ref` points at. */
+  /** Fetch the commit that `checksum` names, whatever `ref` points at by now. */
   readonly fetchByCommit: boolean
   /** Times of the files: those of the check-out, or the commit's. */
   readonly mtime: 'checkout' | 'commit'

@@ -23,6 +23,9 @@ export interface Abilities {
   readonly negations: boolean
 }
 
+/** All of them. */
+export const everything: Abilities = { heredocs: true, patterns: true, link: true, chmod: true, exclude: true, negations: true }
+
 /** A stage that later ones can copy from. */
 export interface FinishedStage {
   readonly name: string
