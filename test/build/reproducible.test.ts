@@ -122,8 +122,8 @@ reproTest('a rewritten image is a base like any other, also after the cache is g
       images: 'dangling',
       records: 'all',
       cacheMounts: true,
-      gitRepositories: false,
       logs: true,
+      gitRepositories: true,
       dryRun: false,
     })
   }
