@@ -21,6 +21,8 @@ export interface BuildFiles {
   readonly source: SourceFile
   /** A text that names the context from build to build. */
   readonly place: string
+  /** The directory of the Dockerfile in the context; empty for its top, and for a Dockerfile from elsewhere. */
+  readonly includesFrom: string
   readonly ignore: readonly string[]
   readonly directories: ContextDirectories
   readonly contexts: Readonly<Record<string, NamedContext>>
@@ -64,6 +66,8 @@ export function readLocalFiles(options: BuildOptions): BuildFiles | undefined {
 export interface MainFiles {
   readonly source: SourceFile
   readonly place: string
+  /** See `BuildFiles`. */
+  readonly includesFrom: string
   readonly ignore: readonly string[]
   /** Undefined for an image. */
   readonly directory: ContextDirectory | undefined
@@ -77,7 +81,14 @@ export function readLocalMain({ context, dockerfile }: BuildOptions): MainFiles 
   if (dockerfile !== undefined && 'path' in dockerfile && isFetchedPath(dockerfile.path)) return undefined
   const { directory } = openDirectory(reference.path)
   const { source, path } = readDockerfile(directory, context, dockerfile)
-  return { source, place: directory, ignore: ignorePatterns(directory, path), directory: { path: directory } }
+  const ignore = ignorePatterns(directory, path)
+  return { source, place: directory, includesFrom: directoryIn(directory, path), ignore, directory: { path: directory } }
+}
+
+/** Where a Dockerfile is in a context; empty for its top, and for a Dockerfile from elsewhere. */
+export function directoryIn(root: string, dockerfile: string | undefined): string {
+  const directory = dockerfile === undefined ? '' : relative(root, dirname(resolve(dockerfile)))
+  return directory.startsWith('..') || isAbsolute(directory) ? '' : directory
 }
 
 /** The main context and the named ones. */

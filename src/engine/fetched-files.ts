@@ -6,7 +6,7 @@
  * through links that lead out of it.
  */
 import { readFileSync } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
+import { isAbsolute, join, posix } from 'node:path'
 import { ContextTree } from '../context/tree.js'
 import { BuildError } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
@@ -71,7 +71,7 @@ async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<Ma
   const reference = parseContextReference(context, `the context ${context}`)
   checkStdin(reference, options)
   const main = await openMain(reference, world)
-  const common = { source: await readSource(main, options, world), place: context }
+  const common = { source: await readSource(main, options, world), place: context, includesFrom: includesFrom(options) }
   if (main.kind === 'image') return { ...common, ignore: [], directory: undefined, contextImage: main.reference }
   const { directory: path, origin } = main
   if (origin === 'local') return { ...common, ignore: ignorePatterns(path, undefined), directory: { path } }
@@ -85,6 +85,13 @@ function directoryOf(
   world: ContextWorld,
 ): ContextDirectory {
   return { path, memos: makeScratch(world), shown: withoutCredentials(text), timeSeconds, pinned }
+}
+
+/** A Dockerfile that is named is in the context, unless it comes from elsewhere. */
+function includesFrom({ dockerfile }: BuildOptions): string {
+  if (dockerfile === undefined || !('path' in dockerfile) || isFetchedPath(dockerfile.path)) return ''
+  const directory = posix.normalize(posix.dirname(dockerfile.path))
+  return directory === '.' || directory.startsWith('..') || directory.startsWith('/') ? '' : directory
 }
 
 function checkStdin({ kind }: ContextReference, { dockerfile }: BuildOptions): void {

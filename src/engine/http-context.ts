@@ -43,7 +43,7 @@ async function fetchFile(
     env: settings.env,
     findSecret,
   })
-  const id = `context ${url}`
+  const id = `context ${publicUrl(url)}`
   const name = `[internal] load remote build context ${publicUrl(url)}`
   ctx.emit({ type: 'vertex-started', id, name, atMs: settings.now() })
   try {

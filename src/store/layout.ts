@@ -46,9 +46,9 @@ export type FolderName =
   | 'logs'
   | 'memo'
   | 'cache-mounts'
-  | 'git'
   | 'explain'
   | 'history'
+  | 'git'
 
 /** The paths of the store in `root`. */
 export function layoutOf(root: string): Layout {

@@ -34,7 +34,7 @@ export interface Store extends AsyncDisposable {
   readonly images: Images
   readonly records: Records
   /** An absolute path below the root for a named purpose; the directory is made. */
-  directory(name: 'logs' | 'memo' | 'cache-mounts' | 'git' | 'explain' | 'history'): string
+  directory(name: 'logs' | 'memo' | 'cache-mounts' | 'explain' | 'git' | 'history'): string
 }
 
 /** Content-addressed bytes. */

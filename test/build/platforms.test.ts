@@ -8,7 +8,7 @@ import { BuildError } from '../../src/core/errors.js'
 import type { Platform } from '../../src/core/platform.js'
 import { loadImages, pushImages, saveImages } from '../../src/index.js'
 import { openStore } from '../../src/store/store.js'
-import { mustRun, runProgram } from '../helpers/cli.js'
+import { mille, milleOk, mustRun, runProgram } from '../helpers/cli.js'
 import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
 import { withRegistry } from '../helpers/registry-server.js'
 import { within } from '../helpers/within.js'
@@ -87,6 +87,29 @@ platformTest('the images of a name serve the builds for their platforms', [], as
   const dest = join(bench.directory, 'out')
   await bench.build({ platforms, outputs: [{ type: 'local', dest }] })
   for (const arch of ['amd64', 'arm64']) assert.is(readFileSync(join(dest, `linux_${arch}/copy`), 'utf8'), `${arch}\n`)
+})
+
+platformTest('a name for several platforms is listed, shown, tagged, kept and removed as one', [], async (bench) => {
+  bench.write({ Dockerfile: 'FROM scratch\nARG TARGETARCH\nCOPY <<EOF /arch\n$TARGETARCH\nEOF\n' })
+  const buildArgs = { SOURCE_DATE_EPOCH: '1600000000' }
+  const { images } = await bench.build({ platforms, tags: ['app:1'], buildArgs })
+  const run = (...args: string[]): Promise<string> => milleOk(bench.root, args)
+  const ids = images.map(({ imageId }) => imageId)
+  await run('tag', 'app:1', 'app:2')
+  await run('rmi', 'app:1')
+  await run('prune', '--force', '--cache')
+  await bench.build({ platforms: [host], tags: ['other'], buildArgs })
+  const listed = await run('images', '--no-trunc', '--format', '{{.Tag}} {{.Platform}} {{.ID}}', 'app')
+  const wanted = images.map(({ imageId, platform }) => `2 linux/${platform.architecture} ${imageId}`)
+  assert.equal(listed.trim().split('\n').sort(), wanted.sort())
+  assert.match(await run('images', 'app'), /REPOSITORY +TAG +PLATFORM +IMAGE ID/)
+  assert.is(await run('inspect', '--format', '{{.Id}} {{len .Platforms}}', 'app:2'), `${ids[1]} 2\n`)
+  assert.is(await run('inspect', '--platform', `linux/${foreign.architecture}`, '--format', '{{.Id}}', 'app:2'), `${ids[0]}\n`)
+  const missing = await mille(bench.root, ['inspect', '--platform', 'linux/s390x', 'app:2'])
+  assert.match(missing.stderr, /not here for linux\/s390x \[IMAGE_NO_PLATFORM\]\n {2}hint: it is here for linux\/\w+, linux\/\w+/)
+  const removed = await run('rmi', 'app:2')
+  assert.ok(removed.includes(`Deleted: ${ids[0]}`), 'only the other name still needs an image')
+  assert.not.ok(removed.includes(`Deleted: ${ids[1]}`))
 })
 
 platformTest('without a directory for each platform, a file that two have is an error', [], async (bench) => {

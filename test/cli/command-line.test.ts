@@ -50,6 +50,9 @@ test('a wrong command line is exit code 2, of run 125, with one error that helps
     [['build', '--squash', '.'], 2, /--squash of docker is not supported by "mille build" yet/],
 
     [['build', '-o', 'type=ocy,dest=x', '.'], 2, /unknown type "ocy"/],
+    [['build', '-o', 'type=oci,dest=x,compression-level=10', '.'], 2, /the level is "10", gzip has 0 to 9/],
+    [['build', '-o', 'type=oci,dest=x,compression=lz4', '.'], 2, /the compression "lz4" is not supported/],
+    [['build', '-o', 'type=oci,dest=x,source-date-epoch=now', '.'], 2, /expected seconds since 1970/],
     [['build', '-o', 'type=oci,dst=x', '.'], 2, /unknown key "dst".*\n {2}hint: did you mean dest\?/],
     [['images', '--format', '{{.Nope'], 2, /\{\{ without \}\}/],
     [['run', '-d', 'x'], 125, /-d \(--detach\) of docker is not supported/],

@@ -1,7 +1,7 @@
 /**
  * Builds, edits, builds again with what is in the store, and so on, by hand. Each result must be what mille makes of the same
  * files in a store that knows nothing, and what docker makes.
- * usage: node dist/test/differential/run-edited.js [FROM [COUNT [JOBS]]]
+ * usage: node dist/test/differential/run-edited.js [FROM [COUNT [JOBS [alone]]]]     alone: without docker
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,28 +10,30 @@ import { randomFrom } from '../helpers/random.js'
 import { type Builder, compareBuilt } from './built.js'
 import { type Case, printCase, rewriteCase, writeCase } from './case.js'
 import { openDocker } from './docker-builder.js'
-import { generateCase } from './generate.js'
+import { everything, generateCase } from './generate.js'
 import { openFreshMille, openMille } from './mille-builder.js'
 import { editCase, withoutMemory } from './random-edit.js'
 
 interface Builders {
   readonly mille: Builder
   readonly fresh: Builder
-  readonly docker: Builder
+  readonly docker: Builder | undefined
 }
 
-const [from = 1, count = 100, jobs = 2] = process.argv.slice(2).map(Number)
+const [from = 1, count = 100, jobs = 2] = process.argv.slice(2, 5).map(Number)
+const isAlone = process.argv[5] === 'alone'
 const directory = mkdtempSync(join(tmpdir(), 'mille-test-edited-'))
 const started = performance.now()
 let [done, builds, differing] = [0, 0, 0]
 {
-  await using docker = await openDocker(directory)
-  const builders = { mille: await openMille(directory), fresh: await openFreshMille(directory), docker: docker.build }
+  await using docker = isAlone ? undefined : await openDocker(directory)
+  const builders = { mille: await openMille(directory), fresh: await openFreshMille(directory), docker: docker?.build }
+  const abilities = docker?.abilities ?? everything
   let next = from
   const work = async (slot: string): Promise<void> => {
     for (let seed = next++; seed < from + count; seed = next++) {
       const reports = await tryEdits(
-        withoutMemory(generateCase(seed, docker.abilities, 0.4)),
+        withoutMemory(generateCase(seed, abilities, 0.4)),
         builders,
         join(directory, `edited-${slot}`),
       )
@@ -63,7 +65,7 @@ async function tryEdits(original: Case, { mille, fresh, docker }: Builders, cont
     builds++
     const others = [
       ['fresh store', await fresh(context, found)],
-      ...(hidden ? [] : [['docker', await docker(context, found)] as const]),
+      ...(hidden || docker === undefined ? [] : [['docker', await docker(context, found)] as const]),
     ] as const
     for (const [name, other] of others) {
       const differences = compareBuilt(other, warm)
@@ -71,7 +73,7 @@ async function tryEdits(original: Case, { mille, fresh, docker }: Builders, cont
         reports.push(`${printCase(found)}difference (- ${name}, + mille with a cache):\n  ${differences.join('\n  ')}`)
     }
     // Docker's client has a state of the context of its own, which a hidden edit makes wrong from then on.
-    if (hidden) return reports
+    if (hidden && docker !== undefined) return reports
   }
   return reports
 }

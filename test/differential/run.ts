@@ -30,7 +30,9 @@ let [done, refused, differing] = [0, 0, 0]
       }
       if (outcome.differences.length === 0) continue
       differing++
-      process.stdout.write(`\n=== ${await explain(found, pair, slot)}`)
+      process.stdout.write(
+        `\n=== seed ${seed}\n  ${outcome.differences.slice(0, 8).join('\n  ')}\nmade smaller: ${await explain(found, pair, slot)}`,
+      )
     }
   }
   await Promise.all(Array.from({ length: jobs }, (_, index) => work(String(index))))

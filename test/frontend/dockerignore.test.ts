@@ -71,4 +71,25 @@ test('names that are not UTF-8 are matched byte by byte', () => {
   assert.is(compileIgnore(['a??.txt']).excludes(name), false)
 })
 
+test('time grows with the length of a path, whatever the pattern', () => {
+  const cpuOf = (pattern: string, path: string): number => {
+    const matcher = compileIgnore([pattern])
+    const before = process.cpuUsage()
+    matcher.excludes(path)
+    return process.cpuUsage(before).user
+  }
+  for (const [pattern, piece] of [
+    [`${'*a'.repeat(20)}*b`, 'a'],
+    [`${'**/a/'.repeat(20)}b`, 'a/'],
+    ['[a-z]*?*?*?*?[!z]', 'a'],
+  ] as const) {
+    const ratio = Math.min(
+      ...[1, 2, 3].map(
+        () => cpuOf(pattern, `${piece.repeat(8_000)}c`) / Math.max(cpuOf(pattern, `${piece.repeat(1_000)}c`), 1_000),
+      ),
+    )
+    assert.ok(ratio < 32, `${ratio.toFixed(1)} times as long for 8 times the path, with ${pattern}`)
+  }
+})
+
 test.run()

@@ -6,14 +6,13 @@ import * as assert from 'uvu/assert'
 import { expandWords } from '../../grammar/words.js'
 import { BuildError, DockerfileError } from '../../src/core/errors.js'
 import { dockerfileOf } from '../differential/case.js'
-import { generateCase } from '../differential/generate.js'
+import { everything, generateCase } from '../differential/generate.js'
 import { planText } from '../helpers/plan.js'
 import { type Random, randomFrom } from '../helpers/random.js'
 
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000)
 const rounds = Number(process.env.FUZZ_ROUNDS ?? 300)
 const samplesRoot = join(import.meta.dirname, '../../../fixtures/dockerfiles')
-const everything = { heredocs: true, patterns: true, link: true, chmod: true, exclude: true, negations: true }
 const pieces = [
   ...['FROM ', 'COPY --from=', 'RUN --mount=type=', 'RUN --network=', 'ARG ', 'ENV ', 'ONBUILD ', 'USER ', 'EXPOSE ', 'cache,'],
   ...[

@@ -133,6 +133,9 @@ test('time grows with the length of the file, not with its square', () => {
     (size) => `RUN ${'x \\\n'.repeat(size)}y\n`,
     (size) => 'COPY <<E /d\nx\nE\n'.repeat(size),
     (size) => `RUN <<E\n${'line\n'.repeat(size)}E\n`,
+    (size) => `# check=skip=A${' '.repeat(5 * size)}b\n`,
+    (size) => `HEALTHCHECK --interval=${'1'.repeat(5 * size)} CMD a\n`,
+    (size) => `ENV A=\${B//${'*a'.repeat(size)}/b}\n`,
   ]
   for (const make of makers) {
     const [small, large] = [make(1_500), make(12_000)]

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { BuildError } from '../../src/core/errors.js'
 import type { BuildPlan } from '../../src/graph/op.js'
 import type { Solution } from '../../src/solver/solution.js'
-import { solve } from '../../src/solver/solve.js'
+import { solve, solveAll } from '../../src/solver/solve.js'
 import { within } from '../helpers/within.js'
 import { context, copy, type FakeWorld, fakeWorld, image, merge, planOf, run } from './fakes.js'
 
@@ -44,6 +44,22 @@ test('runs nothing the second time and looks for one record only', async () => {
     second.vertices.map(({ by }) => by),
     ['unneeded', 'unneeded', 'unneeded', 'unneeded', 'definition'],
   )
+})
+
+test('what two plans share runs once', async () => {
+  const world = fakeWorld()
+  const tools = run('tools', image('debian'))
+  const [one, two] = [run('one', tools), run('two', tools)]
+  const plans = [planOf(image('debian'), tools, one), planOf(image('debian'), tools, two), planOf(image('debian'), tools)]
+  const solutions = await within(5_000, solveAll(plans, { jobs: 4, now: () => world.clock }, world.ports, world.ctx))
+  assert.equal([...world.ran].sort(), ['FROM debian', 'RUN one', 'RUN tools', 'RUN two'])
+  const [first, second, third] = solutions.map(({ rootfs }) => rootfs.diffIds)
+  assert.equal(first?.slice(0, 2), third)
+  assert.equal(second?.slice(0, 2), third)
+  assert.is.not(first?.[2], second?.[2])
+  world.ran.length = 0
+  await solveAll(plans, { jobs: 4, now: () => world.clock }, world.ports, world.ctx)
+  assert.equal(world.ran, [])
 })
 
 test('says of every vertex once that it is done', async () => {
