@@ -80,7 +80,10 @@ interface Parts {
 function partsOf(facts: BuildFacts, options: ProvenanceOptions): Parts {
   const { plan, request } = facts
   const isMax = options.mode === 'max'
-  const complete = { request: isMax || !Object.keys(request.args).some(isValue), materials: request.locals.length === 0 }
+  const complete = {
+    request: isMax || !Object.keys(request.args).some(isValue),
+    materials: request.locals.length === 0 && !usesVolumes(plan),
+  }
   return {
     builderId: options.builderId,
     configSource: request.configSource,
@@ -141,6 +144,11 @@ function metadataOf({ plan, request, layersOf: of, blobOf }: BuildFacts, isMax: 
     ...(isMax ? { source: sourceOf(plan, request.configSource.path) } : {}),
     ...(Object.keys(layers).length === 0 ? {} : { layers }),
   }
+}
+
+/** Files of this machine that no digest tells of. */
+function usesVolumes(plan: BuildPlan): boolean {
+  return plan.vertices.some(({ op }) => op.kind === 'exec' && op.mounts.some(({ kind }) => kind === 'volume'))
 }
 
 /** A RUN without `--network=none` may have fetched anything. */
