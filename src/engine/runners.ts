@@ -5,6 +5,7 @@ import type { CanonicalValue } from '../core/canonical.js'
 import { SolveError, systemCode } from '../core/errors.js'
 import type { GitOp, HttpOp, InlineOp, MkdirOp, Op } from '../graph/op.js'
 import { layerStack } from '../layer/stack.js'
+import type { CacheTravel } from '../ops/cache-mounts.js'
 import { type ContextDirectories, createContextRunner } from '../ops/context.js'
 import { createCopyRunner } from '../ops/copy.js'
 import { createExecRunner } from '../ops/exec.js'
@@ -17,6 +18,7 @@ import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions, SecretSource } from './options.js'
+import { volumeDirectories, volumeOpener } from './volumes.js'
 
 /** The world of one build. */
 export function createPorts(
@@ -25,8 +27,9 @@ export function createPorts(
   directories: ContextDirectories,
   options: BuildOptions,
   explainer?: Explainer,
+  cacheTravel?: CacheTravel,
 ): SolverPorts {
-  const runners = createRunners(engine, layers, directories, options)
+  const runners = createRunners(engine, layers, directories, options, cacheTravel)
   return { records: createRecords(engine.store), layers, runners, ...(explainer === undefined ? {} : { explainer }) }
 }
 
@@ -41,14 +44,20 @@ function createRecords(store: Store): CacheRecords {
   }
 }
 
-function createRunners(engine: Engine, layers: EngineLayers, directories: ContextDirectories, options: BuildOptions): OpRunners {
+function createRunners(
+  engine: Engine,
+  layers: EngineLayers,
+  directories: ContextDirectories,
+  options: BuildOptions,
+  cacheTravel: CacheTravel | undefined,
+): OpRunners {
   const { store, pool, settings } = engine
   const layerPort = createLayerPort(engine, layers)
   const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
   return {
     image: createImageRunner(layers),
     context: createContextRunner({
-      directories,
+      directories: new Map([...directories, ...volumeDirectories(options)]),
       memoDirectory: engine.contextMemo ?? store.directory('memo'),
       pool,
       nowMs: settings.now,
@@ -62,8 +71,10 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
       findSecret: secretFinder(options.secrets ?? {}),
       secretsInKey: new Set(Object.entries(options.secrets ?? {}).flatMap(([id, { inKey }]) => (inKey ? [id] : []))),
       ssh: options.ssh ?? {},
-      stateDirectory: settings.stateDirectory,
+      privateDirectory: async () => (await engine.openSandbox()).privateDirectory(),
+      openVolume: volumeOpener(options, store.root),
       cacheDirectories: options.cacheMounts ?? {},
+      cacheTravel,
       openSandbox: engine.openSandbox,
       settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },
       now: settings.now,
