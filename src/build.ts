@@ -10,7 +10,7 @@ import type { BuildEvent } from './core/context.js'
 import type { Descriptor } from './core/descriptor.js'
 import { StoreError } from './core/errors.js'
 import type { Reference } from './core/reference.js'
-import { type Assembler, createAssembler, type ImageTimestamps } from './engine/assembled.js'
+import { type Assembler, createAssembler, type ImageTimestamps, type SolvedPlan } from './engine/assembled.js'
 import type { AttestWork } from './engine/attest.js'
 import { reportBuild } from './engine/build-report.js'
 import type { BuildWork } from './engine/build-work.js'
@@ -19,12 +19,13 @@ import { type BuildFiles, readLocalFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { createExplaining } from './engine/explaining.js'
 import { requireReference } from './engine/images.js'
-import { createLayers } from './engine/layers.js'
+import { createLayers, type EngineLayers } from './engine/layers.js'
 import {
   type BuildOptions,
   type BuildResult,
   type DryRunResult,
   engineDefaults,
+  type Squash,
   type TimestampOptions,
 } from './engine/options.js'
 import { exportTo, timesOf } from './engine/outputs.js'
@@ -143,14 +144,25 @@ async function makeImages(
     const solution = solutions[i]
     return solution === undefined ? [] : [{ plan, solution }]
   })
+  const squashed = options.squash === undefined ? solved : await squashAll(solved, options.squash, engine, layers)
   const { epoch } = planned
-  const about = { solved, epoch, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
+  const about = { solved: squashed, epoch, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
   return {
     ...planned,
     solutions,
-    assembler: createAssembler(solved, engine, layers),
+    assembler: createAssembler(squashed, engine, layers),
     attestations: await attest(about),
   }
+}
+
+async function squashAll(
+  solved: readonly SolvedPlan[],
+  squash: Squash,
+  engine: Engine,
+  layers: EngineLayers,
+): Promise<readonly SolvedPlan[]> {
+  const { squashImage } = await import('./engine/squash.js')
+  return Promise.all(solved.map((each) => squashImage(each, squash, engine, layers)))
 }
 
 /** What is said about the images, where anything was asked for. */

@@ -12,6 +12,7 @@ import { BuildError } from '../core/errors.js'
 import type { Scope } from '../io/scope.js'
 import type { PinnedSource } from '../ops/context.js'
 import type { FindSecret } from '../ops/exec-mounts.js'
+import type { SshSource } from '../ops/ssh-agent.js'
 import type { ContextReference } from './context-reference.js'
 import type { Engine } from './engine.js'
 
@@ -44,6 +45,10 @@ export interface ContextWorld {
   readonly stdin: AsyncIterable<Uint8Array> | undefined
   /** The secrets of the build, for servers that ask who is there. */
   readonly findSecret: FindSecret
+  /** Agents and keys of `--ssh`. */
+  readonly ssh: Readonly<Record<string, SshSource>>
+  /** Keep the `.git` of the main context (`BUILDKIT_CONTEXT_KEEP_GIT_DIR`). */
+  readonly keepGitDir: boolean
 }
 
 /** What a context is for: the main one may be a Dockerfile alone, a named one that is no archive is a file. */
@@ -75,7 +80,7 @@ export async function fetchContext(
     }
     case 'git': {
       const { openGitContext } = await import('./git-context.js')
-      return openGitContext(reference.ref, what, world)
+      return openGitContext(reference.ref, use, what, world)
     }
   }
 }

@@ -6,7 +6,7 @@
  * through links that lead out of it.
  */
 import { readFileSync } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
+import { isAbsolute, join, posix } from 'node:path'
 import { ContextTree } from '../context/tree.js'
 import { BuildError } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
@@ -18,7 +18,7 @@ import type { Scope } from '../io/scope.js'
 import { layerStack, resolvePath } from '../layer/stack.js'
 import type { ContextDirectory } from '../ops/context.js'
 import { layerDirectories } from '../ops/stack.js'
-import { type ContextReference, parseContextReference } from './context-reference.js'
+import { type ContextReference, parseContextReference, withoutCredentials } from './context-reference.js'
 import { type ContextWorld, type FilesContext, fetchContext, makeScratch, openDirectory } from './contexts.js'
 import {
   type BuildFiles,
@@ -45,7 +45,10 @@ type MainContext = FilesContext | { readonly kind: 'image'; readonly reference: 
 
 /** Fetches what has to be fetched before the Dockerfile is known. Named contexts wait until they are used. */
 export async function fetchBuildFiles(options: BuildOptions, engine: Engine, scope: Scope): Promise<BuildFiles> {
-  const world: ContextWorld = { engine, scope, stdin: options.stdin, findSecret: secretFinder(options.secrets ?? {}) }
+  const world: ContextWorld = {
+    ...{ engine, scope, stdin: options.stdin, findSecret: secretFinder(options.secrets ?? {}), ssh: options.ssh ?? {} },
+    keepGitDir: keepsGitDir(options),
+  }
   const references = namedReferences(options)
   const main = readLocalMain(options) ?? (await fetchMain(options, world))
   const named = describeNamed(references, async (reference, what) => {
@@ -55,12 +58,20 @@ export async function fetchBuildFiles(options: BuildOptions, engine: Engine, sco
   return joinFiles(main, named)
 }
 
+const keepGitDirArg = 'BUILDKIT_CONTEXT_KEEP_GIT_DIR'
+
+function keepsGitDir({ buildArgs = {} }: BuildOptions): boolean {
+  const value = buildArgs[keepGitDirArg] ?? ''
+  if (/^(1|t|true|0|f|false|)$/i.test(value)) return /^[1t]/i.test(value)
+  throw new BuildError('USAGE_BAD_ARGUMENT', `--build-arg ${keepGitDirArg}=${value} is neither true nor false`)
+}
+
 async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<MainFiles> {
   const { context } = options
-  const reference = parseContextReference(context, `the context ${context}`)
+  const reference = parseContextReference(context, `the context ${withoutCredentials(context)}`)
   checkStdin(reference, options)
   const main = await openMain(reference, world)
-  const common = { source: await readSource(main, options, world), place: context }
+  const common = { source: await readSource(main, options, world), place: context, includesFrom: includesFrom(options) }
   if (main.kind === 'image') return { ...common, ignore: [], directory: undefined, contextImage: main.reference }
   const { directory: path, origin } = main
   if (origin === 'local') return { ...common, ignore: ignorePatterns(path, undefined), directory: { path } }
@@ -76,6 +87,13 @@ function directoryOf(
   return { path, memos: makeScratch(world), shown: withoutCredentials(text), timeSeconds, pinned }
 }
 
+/** A Dockerfile that is named is in the context, unless it comes from elsewhere. */
+function includesFrom({ dockerfile }: BuildOptions): string {
+  if (dockerfile === undefined || !('path' in dockerfile) || isFetchedPath(dockerfile.path)) return ''
+  const directory = posix.normalize(posix.dirname(dockerfile.path))
+  return directory === '.' || directory.startsWith('..') || directory.startsWith('/') ? '' : directory
+}
+
 function checkStdin({ kind }: ContextReference, { dockerfile }: BuildOptions): void {
   if (kind !== 'stdin' || dockerfile === undefined || !('path' in dockerfile) || dockerfile.path !== '-') return
   throw new BuildError('USAGE_BAD_ARGUMENT', 'stdin cannot be both the context and the Dockerfile')
@@ -88,10 +106,6 @@ async function openMain(reference: ContextReference, world: ContextWorld): Promi
   const main = await fetchContext(reference, 'main', what, world)
   warnOfIgnoreFile(main, what, world)
   return main
-}
-
-function withoutCredentials(text: string): string {
-  return text.replace(/^(\w+:\/\/)[^/@\s]+@/, '$1')
 }
 
 /** BuildKit passes over it in silence, and then files are in the image that nobody wanted there. */

@@ -11,16 +11,16 @@ import { openBytes, readText } from './tar-context.js'
 /** A tar is unpacked. Anything else is a Dockerfile alone, or for a named context a file called `context`, as in BuildKit. */
 export async function openHttpContext(url: string, use: ContextUse, what: string, world: ContextWorld): Promise<FilesContext> {
   const { path, digest, modified } = await fetchFile(url, what, world)
-  const told = { pinned: { uri: url, digest }, ...(modified === undefined ? {} : { timeSeconds: modified }) }
+  const known = { pinned: { uri: url, digest }, ...(modified === undefined ? {} : { timeSeconds: modified }) }
   const peeked = await peekArchive(createReadStream(path, { highWaterMark: 256 << 10 }))
-  if (use === 'main' || looksLikeArchive(peeked.head)) return { ...(await openBytes(peeked, what, world)), ...told }
+  if (use === 'main' || looksLikeArchive(peeked.head)) return { ...(await openBytes(peeked, what, world)), ...known }
   await peeked.all.return()
   const directory = makeScratch(world)
   const file = join(directory, 'context')
   await copyFile(path, file, constants.COPYFILE_FICLONE)
   await chmod(file, 0o600)
   await utimes(file, modified ?? 0, modified ?? 0)
-  return { kind: 'files', directory, origin: 'fetched', ...told }
+  return { kind: 'files', directory, origin: 'fetched', ...known }
 }
 
 /** The text of a Dockerfile by URL. */
@@ -43,7 +43,7 @@ async function fetchFile(
     env: settings.env,
     findSecret,
   })
-  const id = `context ${url}`
+  const id = `context ${publicUrl(url)}`
   const name = `[internal] load remote build context ${publicUrl(url)}`
   ctx.emit({ type: 'vertex-started', id, name, atMs: settings.now() })
   try {

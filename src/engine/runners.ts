@@ -17,6 +17,7 @@ import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions, SecretSource } from './options.js'
+import { volumeDirectories, volumeOpener } from './volumes.js'
 
 /** The world of one build. */
 export function createPorts(
@@ -48,7 +49,7 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
   return {
     image: createImageRunner(layers),
     context: createContextRunner({
-      directories,
+      directories: new Map([...directories, ...volumeDirectories(options)]),
       memoDirectory: engine.contextMemo ?? store.directory('memo'),
       pool,
       nowMs: settings.now,
@@ -62,7 +63,8 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
       findSecret: secretFinder(options.secrets ?? {}),
       secretsInKey: new Set(Object.entries(options.secrets ?? {}).flatMap(([id, { inKey }]) => (inKey ? [id] : []))),
       ssh: options.ssh ?? {},
-      stateDirectory: settings.stateDirectory,
+      privateDirectory: async () => (await engine.openSandbox()).privateDirectory(),
+      openVolume: volumeOpener(options, store.root),
       cacheDirectories: options.cacheMounts ?? {},
       openSandbox: engine.openSandbox,
       settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },
@@ -87,7 +89,14 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
     }),
     git: lazyRunner<GitOp>(async () => {
       const { createGitRunner } = await import('../ops/git.js')
-      return createGitRunner({ scratch: () => makeScratch(store), env: settings.env })
+      return createGitRunner({
+        scratch: () => makeScratch(store),
+        directory: store.directory('git'),
+        stateDirectory: settings.stateDirectory,
+        env: settings.env,
+        findSecret: secretFinder(options.secrets ?? {}),
+        ssh: options.ssh ?? {},
+      })
     }),
   }
 }

@@ -9,7 +9,7 @@ import { mkdirSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BuildError, StoreError } from '../core/errors.js'
-import { collect, limited } from '../io/stream.js'
+import { collect, limited, untilAborted } from '../io/stream.js'
 import { applyLayer } from '../layer/apply.js'
 import { looksLikeArchive, openPeeked, type PeekedBytes, peekArchive } from '../layer/open-archive.js'
 import { type ContextWorld, type FilesContext, makeScratch } from './contexts.js'
@@ -30,8 +30,8 @@ export async function openStdinContext(what: string, world: ContextWorld): Promi
 }
 
 /** What `-` stands for. */
-export function requireStdin(what: string, { stdin }: Pick<ContextWorld, 'stdin'>): AsyncIterable<Uint8Array> {
-  if (stdin !== undefined) return stdin
+export function requireStdin(what: string, { stdin, engine }: ContextWorld): AsyncIterable<Uint8Array> {
+  if (stdin !== undefined) return untilAborted(stdin, engine.ctx.signal)
   throw new BuildError('USAGE_BAD_ARGUMENT', `${what} is stdin, but no stdin was given`, {
     hint: 'give the option stdin to build()',
   })

@@ -1,12 +1,6 @@
 /** What is not as it was between two states of a step, causes first: the instruction, variables, files, then inputs. Pure. */
 import type { StepChange } from '../core/reason.js'
-import type { InputState, StepPlace, StepState } from './state.js'
-
-/** A step's written text and its state. */
-export interface TracedState {
-  readonly place: StepPlace
-  readonly state: StepState
-}
+import type { InputState, StepState } from './state.js'
 
 /** Names of the files that a component is the digest of, now and earlier; undefined where nobody kept them. */
 export type ListFiles = (component: string) => {
@@ -25,23 +19,23 @@ export function countDifferences(now: StepState, earlier: StepState): number {
 
 /** All changes from `earlier` to `now`; `declared` says how a variable came to be: by ARG or by ENV. */
 export function findChanges(
-  now: TracedState,
-  earlier: TracedState,
+  now: StepState,
+  earlier: StepState,
   files: ListFiles,
   declared: (name: string) => 'arg' | 'env',
 ): StepChange[] {
-  const names = differingNames(now.state.parts, earlier.state.parts)
+  const names = differingNames(now.parts, earlier.parts)
   const variables = names.filter((name) => name.startsWith('env.'))
   const selections = names.filter(isFiles)
   const secrets = names.filter((name) => name.startsWith('secret.'))
   const fields = names.filter((name) => !variables.includes(name) && !selections.includes(name) && !secrets.includes(name))
-  const inputs = differingNames(now.state.inputs, earlier.state.inputs, isSameInput)
+  const inputs = differingNames(now.inputs, earlier.inputs, isSameInput)
   const changes = [
     ...instructionChanges(now, earlier, fields),
-    ...variables.map((name) => variableChange(name.slice('env.'.length), now.state, earlier.state, declared)),
+    ...variables.map((name) => variableChange(name.slice('env.'.length), now, earlier, declared)),
     ...secrets.map((name): StepChange => ({ kind: 'secret', name: name.slice('secret.'.length) })),
     ...fileChanges(selections, files),
-    ...inputs.map((name) => inputChange(now.state.inputs[name], earlier.state.inputs[name])),
+    ...inputs.map((name) => inputChange(now.inputs[name], earlier.inputs[name])),
   ]
   return changes
 }
@@ -66,11 +60,11 @@ function isSameInput(a: InputState | undefined, b: InputState | undefined): bool
 }
 
 /** One change for whatever fields of the op differ when the instruction does; else the fields one by one. */
-function instructionChanges(now: TracedState, earlier: TracedState, fields: readonly string[]): StepChange[] {
+function instructionChanges(now: StepState, earlier: StepState, fields: readonly string[]): StepChange[] {
   if (fields.length === 0) return []
-  if (now.place.text !== earlier.place.text) return [{ kind: 'instruction', old: earlier.place.text, new: now.place.text }]
-  if (now.state.shown !== earlier.state.shown) return [{ kind: 'instruction', old: earlier.state.shown, new: now.state.shown }]
-  return fields.map((name) => ({ kind: 'setting', name, ...oldAndNew(earlier.state.parts[name], now.state.parts[name]) }))
+  if (now.text !== earlier.text) return [{ kind: 'instruction', old: earlier.text, new: now.text }]
+  if (now.shown !== earlier.shown) return [{ kind: 'instruction', old: earlier.shown, new: now.shown }]
+  return fields.map((name) => ({ kind: 'setting', name, ...oldAndNew(earlier.parts[name], now.parts[name]) }))
 }
 
 function variableChange(name: string, now: StepState, earlier: StepState, declared: (name: string) => 'arg' | 'env'): StepChange {

@@ -44,23 +44,26 @@ const longestList = 100_000
 
 /** The journal of a Dockerfile, or the newest of its kin; an empty one when there is neither. */
 export function readJournal(folder: string, name: JournalName): Journal {
-  const own = readRecord(journalPath(folder, name), isJournal)
-  if (own !== undefined) return own
-  const kin = listFolder(folder)
-    .filter((file) => file.endsWith(`-${shortHash(name.kin)}.journal`))
-    .map((file) => ({ path: `${folder}/${file}`, at: timeOf(`${folder}/${file}`) }))
-    .sort((a, b) => b.at - a.at)
-  for (const { path } of kin) {
-    const journal = readRecord(path, isJournal)
+  const files = listFolder(folder)
+  const candidates = [files.filter(isOf(name)), files.filter((file) => file.endsWith(`-${shortHash(name.kin)}.journal`))]
+  for (const file of candidates.flatMap((some) => byAge(folder, some))) {
+    const journal = readRecord(`${folder}/${file}`, isJournal)
     if (journal !== undefined) return journal
   }
   return { version: 1, steps: [] }
+}
+
+/** The journals of a place; an edited FROM line makes another kin of it. */
+function isOf({ place }: JournalName): (file: string) => boolean {
+  return (file) => file.endsWith('.journal') && file.startsWith(`${shortHash(place)}-`)
 }
 
 /** Writes a journal and removes the oldest files where there are too many. */
 export function writeJournal(folder: string, name: JournalName, journal: Journal): void {
   writeRecord(journalPath(folder, name), journal)
   const files = listFolder(folder)
+  const own = journalPath(folder, name)
+  for (const file of files.filter(isOf(name))) if (`${folder}/${file}` !== own) rmSync(`${folder}/${file}`, { force: true })
   removeOldest(
     folder,
     files.filter((file) => file.endsWith('.journal')),
@@ -113,8 +116,16 @@ function shortHash(text: string): string {
 
 function removeOldest(folder: string, files: readonly string[], kept: number): void {
   if (files.length <= kept) return
-  const byAge = files.map((file) => ({ file, at: timeOf(`${folder}/${file}`) })).sort((a, b) => b.at - a.at)
-  for (const { file } of byAge.slice(kept)) rmSync(`${folder}/${file}`, { force: true })
+  for (const file of byAge(folder, files).slice(kept)) rmSync(`${folder}/${file}`, { force: true })
+}
+
+/** Newest first. */
+function byAge(folder: string, files: readonly string[]): string[] {
+  if (files.length < 2) return [...files]
+  return files
+    .map((file) => ({ file, at: timeOf(`${folder}/${file}`) }))
+    .sort((a, b) => b.at - a.at)
+    .map(({ file }) => file)
 }
 
 function timeOf(path: string): number {

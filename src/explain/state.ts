@@ -24,6 +24,8 @@ export interface InputState {
 export interface StepState {
   /** ms since 1970. */
   readonly at: number
+  /** As written. */
+  readonly text: string
   /** With the variables expanded: `COPY app-1.2 /app`. */
   readonly shown: string
   readonly definition: Digest
@@ -61,7 +63,8 @@ export function placeOf({ name, span }: Vertex, plan: BuildPlan): StepPlace {
 
 /** Takes `[build 2/5] RUN npm ci` apart. */
 export function readName(name: string): { readonly stage: string; readonly position: number; readonly shown: string } {
-  const match = /^\[(?:(\S+(?: \S+)*) )?(\d+)\/\d+\] (.*)$/s.exec(name)
+  // Numbers are aligned: `[build  2/12]`.
+  const match = /^\[(?:(\S+(?: \S+)*) )? *(\d+)\/\d+\] (.*)$/s.exec(name)
   if (match === null) return { stage: '', position: 0, shown: oneLine(name) }
   return { stage: match[1] ?? '', position: Number(match[2]), shown: oneLine(match[3] ?? '') }
 }
@@ -73,18 +76,24 @@ function oneLine(text: string): string {
     .trim()
 }
 
+/** Which number an input has says nothing that the inputs do not say themselves. */
+const unnamedParts = ['kind', 'base']
+const inputNumber = /"input":\d+,?/g
+
 /** What `step` depends on now. */
 export function stateOf(step: FoundStep & { readonly content?: CacheKey }, plan: BuildPlan, atMs: number): StepState {
   const { vertex, key, content } = step
   const parts: Record<string, string> = {}
   const inputs: Record<string, InputState> = {}
   for (const [name, value] of Object.entries(key.components)) {
+    if (unnamedParts.includes(name)) continue
     const index = /^input\.(\d+)$/.exec(name)?.[1]
-    if (index === undefined) parts[name] = value
+    if (index === undefined) parts[name] = value.replaceAll(inputNumber, '')
     else inputs[index] = inputState(vertex.inputs[Number(index)], value, content?.components[name], plan)
   }
   return {
     at: atMs,
+    text: placeOf(vertex, plan).text,
     shown: readName(vertex.name).shown,
     definition: key.digest,
     ...(content === undefined ? {} : { content: content.digest }),

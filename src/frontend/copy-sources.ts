@@ -1,9 +1,10 @@
 /** Where the sources of COPY and ADD come from: files of a tree, a download, a git repository. */
 import { posix } from 'node:path'
+import { hideCredentials } from '../core/address.js'
 import { isDigest } from '../core/digest.js'
-import type { CopySource, GitOp, HttpOp, VertexId } from '../graph/op.js'
+import type { CopySource, HttpOp, VertexId } from '../graph/op.js'
 import type { VertexDetails } from '../graph/vertex.js'
-import { type GitRef, parseGitRef } from './git-ref.js'
+import { type GitRef, gitOp, isCommitPrefix, parseGitRef } from './git-ref.js'
 import { hasWildcard, sourcePath } from './paths.js'
 import type { PlanBuilder } from './plan-builder.js'
 import { type Place, problem } from './problem.js'
@@ -82,9 +83,9 @@ function httpSource(url: string, add: AddFlags, { place, plan, details }: Remote
   const name = posix.basename(decodeSafely(new URL(url).pathname))
   const filename = name === '' || name === '.' || name === '..' ? '__unnamed__' : name
   const op: HttpOp = { kind: 'http', url, filename, ...(checksum === undefined ? {} : { checksum }) }
-  const vertex = plan.add(op, [], { ...details, name: withoutPassword(url) })
+  const vertex = plan.add(op, [], { ...details, name: hideCredentials(url) })
   const unpack = add.unpack === true ? ('auto' as const) : ('never' as const)
-  return { vertex, source: { path: filename, wildcard: false, unpack, keepOwner: false }, shown: url }
+  return { vertex, source: { path: filename, wildcard: false, unpack, keepOwner: false }, shown: hideCredentials(url) }
 }
 
 /** A path that is no valid percent-encoding is taken as it is. */
@@ -101,7 +102,6 @@ function isUtf8Encoding(path: string): boolean {
 }
 
 function gitSource(text: string, git: GitRef, add: AddFlags, { place, plan, details }: RemoteScope): PlannedSource {
-  const { remote, ref, subDir } = git
   if (add.keepGitDir !== undefined && git.keepGitDir !== undefined && add.keepGitDir !== git.keepGitDir) {
     throw problem(place, 'DOCKERFILE_BAD_FLAG', '--keep-git-dir and keep-git-dir of the URL say different things')
   }
@@ -109,21 +109,11 @@ function gitSource(text: string, git: GitRef, add: AddFlags, { place, plan, deta
     throw problem(place, 'DOCKERFILE_BAD_FLAG', `checksum mismatch: "${add.checksum}" and "${git.checksum}" of the URL`)
   }
   const checksum = add.checksum ?? git.checksum
-  if (checksum !== undefined && !/^[0-9a-f]{7,64}$/i.test(checksum)) {
-    throw problem(place, 'DOCKERFILE_BAD_FLAG', `the checksum "${checksum}" is no commit hash`)
+  if (checksum !== undefined && !isCommitPrefix(checksum)) {
+    throw problem(place, 'DOCKERFILE_BAD_FLAG', `invalid checksum "${checksum}", expected hex commit hash of 7 to 64 digits`)
   }
-  const op: GitOp = {
-    ...{ kind: 'git', remote, keepGitDir: git.keepGitDir ?? add.keepGitDir ?? false, submodules: git.submodules ?? true },
-    ...{ fetchByCommit: git.fetchByCommit ?? false, mtime: git.mTime ?? 'checkout' },
-    ...(ref === undefined ? {} : { ref }),
-    ...(subDir === undefined ? {} : { subdir: subDir }),
-    ...(checksum === undefined ? {} : { checksum }),
-  }
-  const vertex = plan.add(op, [], { ...details, name: withoutPassword(text) })
-  return { vertex, source: { path: '.', wildcard: false, unpack: 'never', keepOwner: false }, shown: text }
-}
-
-/** A URL for progress lines: credentials are not for everyone who reads a log. */
-function withoutPassword(url: string): string {
-  return url.replace(/^([a-z+]+:\/\/)[^/@]*:[^/@]*@/i, '$1***@')
+  const op = gitOp({ ...git, ...(checksum === undefined ? {} : { checksum }) }, add.keepGitDir ?? false)
+  const shown = hideCredentials(text)
+  const vertex = plan.add(op, [], { ...details, name: shown })
+  return { vertex, source: { path: '.', wildcard: false, unpack: 'never', keepOwner: false }, shown }
 }

@@ -2,6 +2,7 @@
  * Git repositories by URL, as ADD and build contexts name them (semantics.md 82): `…#ref:subdir`, or the query form
  * `…?ref=&subdir=&checksum=…`.
  */
+import type { GitOp } from '../graph/op.js'
 
 /** A parsed git URL. */
 export interface GitRef {
@@ -38,6 +39,25 @@ export function parseGitRef(text: string): GitRef | GitRefProblem | undefined {
   const wrong = question < 0 ? undefined : readQuery(beforeHash.slice(question + 1), fields)
   if (wrong !== undefined) return { problem: wrong }
   return { remote, shortName: shortName(remote), ...marks, ...fields }
+}
+
+/** True for what a checksum may be: the beginning of a commit's id, or all of it. */
+export function isCommitPrefix(text: string): boolean {
+  return /^[0-9a-f]{7,64}$/i.test(text)
+}
+
+/** The op of a git URL; `keepGitDir` counts where the URL does not say. */
+export function gitOp(git: GitRef, keepGitDir: boolean): GitOp {
+  const { remote, ref, subDir, checksum } = git
+  // The beginning of an id is nothing to ask a server for: it is what the default branch is compared with.
+  const named = ref !== undefined && ref === checksum && !/^(?:.{40}|.{64})$/.test(ref) ? undefined : ref
+  return {
+    ...{ kind: 'git', remote, keepGitDir: git.keepGitDir ?? keepGitDir, submodules: git.submodules ?? true },
+    ...{ fetchByCommit: git.fetchByCommit ?? false, mtime: git.mTime ?? 'checkout' },
+    ...(named === undefined ? {} : { ref: named }),
+    ...(subDir === undefined ? {} : { subdir: subDir }),
+    ...(checksum === undefined ? {} : { checksum }),
+  }
 }
 
 type Fields = { -readonly [K in keyof GitRef]?: GitRef[K] }

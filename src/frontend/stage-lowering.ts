@@ -1,6 +1,8 @@
 /** What lowering one instruction needs at hand: the stage's state, the plan so far, and names of steps. */
+
 import type { Word } from '../../grammar/ast.js'
 import { expandWord } from '../../grammar/words.js'
+import { hideCredentials } from '../core/address.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import type { VertexId } from '../graph/op.js'
 import type { VertexDetails } from '../graph/vertex.js'
@@ -79,7 +81,8 @@ export class StageLowering {
     this.#stepNumber++
     const { keyword, rest } = step.instruction
     const text = expandWord(rest, this.state.env, { escape: this.scope(step).escape, mode: 'keep' })
-    const shown = `${keyword.toUpperCase()} ${text.problem === undefined ? text.value : rest}`
+    const written = `${keyword.toUpperCase()} ${text.problem === undefined ? text.value : rest}`
+    const shown = step.instruction.kind === 'add' ? hideCredentials(written) : written
     const summary = heredoc === undefined ? '' : ` (${summarizeHeredoc(heredoc)})`
     const { span } = placeIn(step, step.instruction.span)
     return { name: `${stepPrefix(this.stage, this.#stepNumber, this.#stepCount)}${shown}${summary}`, span, ignoreCache }

@@ -3,7 +3,8 @@
  *
  * Not for the steps of a build (that is `sandbox/`): no shell, output held in memory and limited.
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { systemCode } from '../core/errors.js'
 
 /** How a program ended. `exitCode` is 128 + n when signal n killed it. */
 export interface ProcessResult {
@@ -19,6 +20,10 @@ export interface ProcessOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly timeoutMs: number
   readonly signal: AbortSignal
+  /** Descriptors that the program gets as 3, 4, …: it holds their locks as long as it lives. None. */
+  readonly inherit?: readonly number[]
+  /** It starts programs of its own, which must end with it; it then has no terminal to ask anything. False. */
+  readonly ownSession?: boolean
 }
 
 const outputLimitBytes = 1024 * 1024
@@ -33,12 +38,15 @@ const signalNumbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, 
 export function runProcess(file: string, args: readonly string[], options: ProcessOptions): Promise<ProcessResult> {
   options.signal.throwIfAborted()
   return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { env: options.env as NodeJS.ProcessEnv, stdio: ['pipe', 'pipe', 'pipe'] })
+    const detached = options.ownSession ?? false
+    const stdio: ('pipe' | number)[] = ['pipe', 'pipe', 'pipe', ...(options.inherit ?? [])]
+    const child = spawn(file, args, { env: options.env as NodeJS.ProcessEnv, stdio, detached }) as ChildProcessWithoutNullStreams
     const output = { stdout: [] as Buffer[], stderr: [] as Buffer[], size: 0 }
     let failure: unknown
     const stop = (reason: unknown): void => {
       failure ??= reason
-      child.kill('SIGKILL')
+      if (!detached || child.pid === undefined) child.kill('SIGKILL')
+      else killGroup(child.pid)
     }
     const onAbort = (): void => stop(options.signal.reason)
     options.signal.addEventListener('abort', onAbort, { once: true })
@@ -73,4 +81,12 @@ export function runProcess(file: string, args: readonly string[], options: Proce
         })
     }
   })
+}
+
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL')
+  } catch (error) {
+    if (systemCode(error) !== 'ESRCH') throw error
+  }
 }

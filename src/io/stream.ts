@@ -44,3 +44,37 @@ export async function collect(bytes: AsyncIterable<Uint8Array>): Promise<Buffer>
   for await (const chunk of bytes) chunks.push(chunk)
   return Buffer.concat(chunks)
 }
+
+/**
+ * Passes bytes on until the signal aborts, also while none come: whoever sends them may never end.
+ *
+ * @throws the signal's reason
+ */
+export async function* untilAborted(
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  signal.throwIfAborted()
+  const iterator = bytes[Symbol.asyncIterator]()
+  let abort: (() => void) | undefined
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason)
+    signal.addEventListener('abort', abort)
+  })
+  // Raced below; between two races nobody listens.
+  aborted.catch(() => undefined)
+  let ended = false
+  try {
+    while (!ended) {
+      const next = await Promise.race([iterator.next(), aborted])
+      ended = next.done === true
+      if (next.done !== true) yield next.value
+    }
+  } finally {
+    if (abort !== undefined) signal.removeEventListener('abort', abort)
+    // Not awaited after an abort: a source that waits for bytes answers this when they come.
+    const returned = ended ? undefined : iterator.return?.()
+    if (signal.aborted) returned?.catch(() => undefined)
+    else await returned
+  }
+}

@@ -24,10 +24,10 @@ export interface ContextDirectory {
   readonly memos?: string | undefined
   /** How messages name it; its path. */
   readonly shown?: string | undefined
-  /** Set for what was fetched and can be named exactly. */
-  readonly pinned?: PinnedSource | undefined
   /** A time of its own, where it was fetched and has one; seconds since 1970. */
   readonly timeSeconds?: number | undefined
+  /** Set for what was fetched and can be named exactly. */
+  readonly pinned?: PinnedSource | undefined
 }
 
 /** Directories by name: `context`, and those of `--build-context`. What has to be fetched is, with its first use. */

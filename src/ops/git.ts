@@ -1,165 +1,191 @@
 /**
- * ADD of git repositories, with the system's git: the ref is pinned to a commit for the key, and only that commit is
- * fetched, without history. Credentials come from the user's own git set-up; nothing ever prompts.
+ * Git repositories as sources: the reference is pinned to a commit, which is the key, and the files of that commit are
+ * fetched without history into the store's repositories (git-cache.ts) and written out from there.
+ *
+ * A whole commit id, in the reference or as the checksum, needs no network where that commit is known.
  */
-import { chmodSync, lstatSync, lutimesSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ContextTree } from '../context/tree.js'
 import type { Context } from '../core/context.js'
-import { BuildError, systemCode } from '../core/errors.js'
-import { decodePath, fsPath } from '../core/path-bytes.js'
+import { BuildError } from '../core/errors.js'
 import { compileIgnore } from '../frontend/dockerignore.js'
 import type { GitOp } from '../graph/op.js'
-import { type ProcessResult, runProcess } from '../io/process.js'
+import { Scope } from '../io/scope.js'
 import { resolvePath } from '../layer/stack.js'
 import type { OpRunner } from '../solver/ports.js'
+import { accessHint, type GitCredentials, openGitAccess } from './git-access.js'
+import type { GitPin, GitSource } from './git-cache.js'
+import { checkOut, normaliseTree } from './git-checkout.js'
+import { createGit, GitError, type RunGit } from './git-command.js'
+import { type GitRemote, parseGitRemote } from './git-remote.js'
 
-/** What the runner of git sources needs. */
-export interface GitRunnerOptions {
-  /** Makes a new empty directory that lives until the build ends. */
-  readonly scratch: () => string
-  readonly env: Readonly<Record<string, string | undefined>>
+/** What git sources need. */
+export interface GitOptions extends GitCredentials {
+  /** The store's directory of repositories. */
+  readonly directory: string
 }
 
-const commitPattern = /^[0-9a-f]{40}(?:[0-9a-f]{24})?$/
-const timeoutMs = 30 * 60_000
+/** What the runner of git sources needs. */
+export interface GitRunnerOptions extends GitOptions {
+  /** Makes a new empty directory that lives until the build ends. */
+  readonly scratch: () => string
+}
 
-/** Makes the runner of git sources. A ref is looked up once in the runner's life. */
+/** The files of a git source. */
+export interface GitTree {
+  /** The directory that was asked for, absolute. */
+  readonly directory: string
+  readonly commit: string
+  /** When the commit was made, seconds since 1970. */
+  readonly committedAt: number
+}
+
+const wholeCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/i
+
+/** Makes the runner of git sources. A reference is looked up once in the runner's life. */
 export function createGitRunner(options: GitRunnerOptions): OpRunner<GitOp> {
-  const pinned = new Map<string, Promise<string>>()
-  const commitOf = (op: GitOp, ctx: Context): Promise<string> => {
-    const key = `${op.remote} ${op.ref ?? ''}`
-    const known = pinned.get(key) ?? findCommit(op, options, ctx)
-    pinned.set(key, known)
+  const pins = new Map<string, Promise<GitPin & { readonly commit: string }>>()
+  const pinOf = (op: GitOp, ctx: Context): Promise<GitPin & { readonly commit: string }> => {
+    const key = JSON.stringify([op.remote, op.ref, op.checksum, op.fetchByCommit])
+    const known = pins.get(key) ?? withGit(op, options, ctx, (session) => pinReference(op, session))
+    pins.set(key, known)
     return known
   }
   return {
     async key(op, _inputs, _vertex, ctx) {
-      const commit = await commitOf(op, ctx)
-      checkCommit(op, commit)
       const { kind, subdir, keepGitDir, submodules, mtime } = op
+      const isPinned = op.checksum !== undefined && wholeCommit.test(op.checksum)
+      const commit = isPinned ? (op.checksum ?? '').toLowerCase() : (await pinOf(op, ctx)).commit
       // With .git kept, the remote and the ref are in the files too.
-      const origin = keepGitDir ? { remote: withoutCredentials(op.remote), ref: op.ref } : undefined
+      const origin = keepGitDir ? { remote: parseGitRemote(op.remote).url, ref: op.ref } : undefined
       const fields = { kind, commit, subdir, keepGitDir, submodules, mtime, origin }
       return { fields, components: { commit }, coveredInputs: [] }
     },
     async run(op, _inputs, _vertex, ctx) {
-      const commit = await commitOf(op, ctx)
-      checkCommit(op, commit)
-      const directory = options.scratch()
-      await checkOut(op, commit, directory, options, ctx)
-      const time = op.mtime === 'commit' ? await commitTime(op, directory, options, ctx) : undefined
-      if (!op.keepGitDir) rmSync(join(directory, '.git'), { recursive: true, force: true })
-      normalise(directory, time)
-      return { kind: 'files', view: new ContextTree(subdirectory(op, directory), compileIgnore([])) }
+      const tree = await openGitTree(op, options.scratch(), options, ctx, await pinOf(op, ctx))
+      return { kind: 'files', view: new ContextTree(tree.directory, compileIgnore([])) }
     },
   }
 }
 
-async function findCommit(op: GitOp, options: GitRunnerOptions, ctx: Context): Promise<string> {
-  const ref = op.ref ?? 'HEAD'
-  if (commitPattern.test(ref)) return ref
-  if (ref.startsWith('-') || op.remote.startsWith('-')) throw gitError(op, `"${ref}" cannot be a ref`)
-  const { stdout } = await git(op, ['ls-remote', '--', op.remote, ref, `${ref}^{}`], options, ctx)
-  const found = new Map(
-    stdout
-      .split('\n')
-      .map((line) => line.split('\t'))
-      .map(([commit = '', name = '']) => [name, commit]),
-  )
-  // As git itself resolves short names: tags (the commit, not the tag object) before branches.
-  const names = [ref, `refs/${ref}`, `refs/tags/${ref}^{}`, `refs/tags/${ref}`, `refs/heads/${ref}`]
-  const commit = names.map((name) => found.get(`${name}^{}`) ?? found.get(name)).find((value) => value !== undefined)
-  if (commit === undefined) throw gitError(op, `it has no branch or tag "${ref}"`)
-  return commit
-}
-
-function checkCommit(op: GitOp, commit: string): void {
-  if (op.fetchByCommit && !commitPattern.test(op.checksum ?? '')) {
-    throw gitError(op, 'fetch-by-commit needs the whole commit id as the checksum')
-  }
-  if (op.checksum === undefined || commit.startsWith(op.checksum)) return
-  throw new BuildError('ADD_CHECKSUM_MISMATCH', `${withoutCredentials(op.remote)} is at commit ${commit}, not ${op.checksum}`, {
-    hint: 'check what changed there, then update --checksum',
+/**
+ * Puts the files of a git source into a directory.
+ *
+ * @param scratch an empty directory
+ * @param pin what the reference stands for, where that is known already
+ * @throws BuildError ADD_GIT_FAILED, ADD_CHECKSUM_MISMATCH
+ */
+export function openGitTree(
+  op: Omit<GitOp, 'kind'>,
+  scratch: string,
+  options: GitOptions,
+  ctx: Context,
+  pin?: GitPin,
+): Promise<GitTree> {
+  return withGit(op, options, ctx, async (session) => {
+    const tree = join(scratch, 'tree')
+    mkdirSync(tree)
+    const { keepGitDir, submodules } = op
+    const found = pin ?? (await pinReference(op, session))
+    const done = await checkOut(session.source, found, tree, join(scratch, 'index'), {
+      ...{ keepGitDir, submodules },
+      sourceOf: session.sourceOf,
+    })
+    normaliseTree(tree, op.mtime === 'commit' ? done.committedAt : undefined)
+    return { ...done, directory: subdirectory(op, tree) }
   })
 }
 
-async function checkOut(op: GitOp, commit: string, directory: string, options: GitRunnerOptions, ctx: Context): Promise<void> {
-  const run = (...args: string[]): Promise<ProcessResult> => git(op, ['-C', directory, ...args], options, ctx)
-  await run('init', '--quiet', '--template=')
-  await run('remote', 'add', 'origin', '--', op.remote)
-  // Some servers refuse to send a commit by its id: then by its name, as long as that still is the commit.
-  const byName = op.ref === undefined || commitPattern.test(op.ref) ? 'HEAD' : op.ref
-  try {
-    await run('fetch', '--quiet', '--depth=1', '--no-tags', 'origin', commit)
-  } catch (error) {
-    if (!(error instanceof BuildError) || op.fetchByCommit) throw error
-    await run('fetch', '--quiet', '--no-tags', 'origin', byName)
-  }
-  await run('checkout', '--quiet', '--detach', commit)
-  if (op.submodules) await run('submodule', '--quiet', 'update', '--init', '--recursive', '--depth=1')
+/** git with what lets it in. */
+interface Session {
+  readonly git: RunGit
+  readonly source: GitSource
+  readonly sourceOf: (remote: GitRemote) => Promise<GitSource>
 }
 
-async function git(op: GitOp, args: readonly string[], options: GitRunnerOptions, ctx: Context): Promise<ProcessResult> {
-  const env = {
-    ...options.env,
-    GIT_TERMINAL_PROMPT: '0',
-    GIT_SSH_COMMAND: options.env.GIT_SSH_COMMAND ?? 'ssh -o BatchMode=yes',
-    GIT_ALLOW_PROTOCOL: 'http:https:ssh:git:file',
-    LC_ALL: 'C',
+type Wanted = Omit<GitOp, 'kind'>
+
+/** Runs `work` with access to the repository; its errors then name that. */
+async function withGit<T>(op: Wanted, options: GitOptions, ctx: Context, work: (session: Session) => Promise<T>): Promise<T> {
+  if (op.ref?.startsWith('-')) throw new GitError(`"${op.ref}" cannot be a reference`, '')
+  const remote = parseGitRemote(op.remote)
+  const { directory } = options
+  const git = createGit(options.env, directory, ctx.signal)
+  await using scope = new Scope()
+  const sourceOf = async (each: GitRemote): Promise<GitSource> => {
+    const access = await openGitAccess(each, remote.host, options, directory, scope)
+    return { remote: each, access, git: explained(git, each, access), directory, signal: ctx.signal }
   }
-  const safe = ['-c', 'core.hooksPath=/dev/null', '-c', 'advice.detachedHead=false']
   try {
-    const result = await runProcess('git', [...safe, ...args], { input: '', env, timeoutMs, signal: ctx.signal })
-    if (result.exitCode === 0) return result
-    throw gitError(op, lastLine(result.stderr) || `git ended with exit code ${result.exitCode}`)
+    const source = await sourceOf(remote)
+    return await work({ git: source.git, source, sourceOf })
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error
-    throw new BuildError('ADD_GIT_FAILED', 'the program git is not installed', { hint: 'install the package git', cause: error })
+    if (!(error instanceof GitError)) throw error
+    throw new BuildError('ADD_GIT_FAILED', `git repository ${remote.url} cannot be fetched: ${error.message}`, {
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      cause: error,
+    })
   }
 }
 
-/** git's own word on what went wrong: the line that says `fatal:`, else the last. */
-function lastLine(text: string): string {
-  const lines = text.trim().split('\n')
-  return withoutCredentials(
-    lines
-      .find((line) => line.startsWith('fatal:'))
-      ?.slice('fatal:'.length)
-      .trim() ??
-      lines.at(-1) ??
-      '',
+/** Errors get the hint that fits this remote: who calls may be about another one, of a submodule. */
+function explained(git: RunGit, remote: GitRemote, access: GitSource['access']): RunGit {
+  return async (args, call) => {
+    try {
+      return await git(args, call)
+    } catch (error) {
+      if (error instanceof GitError) error.hint ??= accessHint(error, remote, access)
+      throw error
+    }
+  }
+}
+
+/** Looks up what the reference stands for, and compares it with the checksum. */
+async function pinReference(op: Wanted, { source }: Session): Promise<GitPin & { readonly commit: string }> {
+  const { checksum } = op
+  if (op.fetchByCommit) {
+    if (checksum === undefined || !wholeCommit.test(checksum)) {
+      throw new GitError('fetch-by-commit needs the whole commit id as the checksum', '')
+    }
+    const commit = checksum.toLowerCase()
+    return { object: commit, commit, ...(op.ref?.startsWith('refs/') ? { name: op.ref } : {}) }
+  }
+  const pin = await findReference(op.ref, source)
+  const ids = [...new Set([pin.object, pin.commit])]
+  if (checksum === undefined || ids.some((id) => id.startsWith(checksum.toLowerCase()))) return pin
+  throw new BuildError(
+    'ADD_CHECKSUM_MISMATCH',
+    `expected checksum to match ${checksum}, but ${op.ref ?? 'the default branch'} of ${source.remote.url} is at ${ids.join(' or ')}`,
+    { hint: 'check what changed there, then update the checksum' },
   )
 }
 
-function gitError(op: GitOp, reason: string): BuildError {
-  return new BuildError('ADD_GIT_FAILED', `git repository ${withoutCredentials(op.remote)} cannot be fetched: ${reason}`)
-}
-
-function withoutCredentials(text: string): string {
-  return text.replace(/(\w+:\/\/)[^/@\s]+@/g, '$1')
-}
-
-/** When the commit was made, seconds since 1970. */
-async function commitTime(op: GitOp, directory: string, options: GitRunnerOptions, ctx: Context): Promise<number> {
-  const { stdout } = await git(op, ['-C', directory, 'log', '-1', '--format=%ct'], options, ctx)
-  return Number(stdout.trim())
-}
-
-/** Modes as git knows them, whatever the umask: 0755 for directories and programs, 0644 for the rest. Then the time. */
-function normalise(path: string, time: number | undefined): void {
-  const stats = lstatSync(fsPath(path))
-  if (stats.isDirectory()) {
-    for (const name of readdirSync(fsPath(path), 'buffer')) normalise(`${path}/${decodePath(name)}`, time)
-    chmodSync(fsPath(path), 0o755)
-  } else if (stats.isFile()) chmodSync(fsPath(path), (stats.mode & 0o100) !== 0 ? 0o755 : 0o644)
-  if (time !== undefined) lutimesSync(fsPath(path), time, time)
+async function findReference(given: string | undefined, source: GitSource): Promise<GitPin & { readonly commit: string }> {
+  const ref = given ?? 'HEAD'
+  if (wholeCommit.test(ref)) return { object: ref.toLowerCase(), commit: ref.toLowerCase() }
+  const { git, remote, access } = source
+  const text = await git(['ls-remote', '--quiet', '--', remote.url, ref, `${ref}^{}`], { access })
+  const found = new Map(text.split('\n').map((line) => [line.slice(line.indexOf('\t') + 1), line.slice(0, line.indexOf('\t'))]))
+  // As git itself resolves short names: tags before branches.
+  for (const name of [ref, `refs/${ref}`, `refs/tags/${ref}`, `refs/heads/${ref}`]) {
+    const object = found.get(name)
+    if (object === undefined) continue
+    return { object, commit: found.get(`${name}^{}`) ?? object, ...(name.startsWith('refs/') ? { name } : {}) }
+  }
+  const hint = /^[0-9a-f]{4,63}$/i.test(ref) ? 'a commit is named by its whole id: 40 hex digits' : undefined
+  if (given === undefined) throw new GitError('it has no commits', '')
+  throw new GitError(`repository does not contain ref "${ref}"`, '', hint)
 }
 
 /** The directory that was asked for; links in its path stay inside the repository. */
-function subdirectory(op: GitOp, directory: string): string {
-  if (op.subdir === undefined) return directory
-  const { entry } = resolvePath(new ContextTree(directory, compileIgnore([])), op.subdir, { followLast: true })
+function subdirectory({ subdir }: Wanted, tree: string): string {
+  if (subdir === undefined) return tree
+  const { entry } = resolvePath(new ContextTree(tree, compileIgnore([])), subdir, { followLast: true })
   if (entry?.type === 'directory') return entry.hostPath
-  throw gitError(op, `it has no directory "${op.subdir}"`)
+  throw new GitError(
+    entry === undefined ? `it has no directory "${subdir}"` : `"${subdir}" is a ${entry.type}, not a directory`,
+    '',
+    'links in the path are followed inside the repository only',
+  )
 }

@@ -30,6 +30,8 @@ export interface CollectOptions {
   /** Cache records: `all`, or as many of the longest unused as it takes to get below `keepBytes`. */
   readonly records: 'none' | 'all' | { readonly keepBytes: number }
   readonly cacheMounts: boolean
+  /** Repositories of git sources that nobody is reading. */
+  readonly gitRepositories: boolean
   readonly logs: boolean
   /** Only images, records, cache mounts and logs that were not used since (ms since 1970). */
   readonly unusedSince?: number
@@ -39,7 +41,7 @@ export interface CollectOptions {
 
 /** One thing that was removed, or would be. */
 export interface Collected {
-  readonly kind: 'image' | 'record' | 'layer' | 'blob' | 'cache-mount' | 'log' | 'temporary'
+  readonly kind: 'image' | 'record' | 'layer' | 'blob' | 'cache-mount' | 'git' | 'log' | 'temporary'
   /** A digest, an id or a file name. */
   readonly name: string
   /** Bytes that became free; 0 for small files. */
@@ -301,7 +303,31 @@ async function collectFolders(session: Session, options: CollectOptions, isBusy:
   await sweep(layout.folder('tags'), 'temporary', isAbandoned)
   await sweep(layout.folder('quarantine'), 'temporary', () => true)
   if (options.cacheMounts && !isBusy) await sweep(layout.folder('cache-mounts'), 'cache-mount', isUnused)
+  if (options.gitRepositories) collected.push(...(await collectRepositories(layout.folder('git'), isUnused, options.dryRun)))
   if (options.logs && !isBusy) await sweep(layout.folder('logs'), 'log', isUnused)
+  return collected
+}
+
+/** Each under its own lock, which `ops/git-cache.ts` holds while it reads or fetches. The lock files stay: others may have them open. */
+async function collectRepositories(
+  folder: string,
+  isUnused: (path: string) => boolean,
+  dryRun: boolean,
+): Promise<readonly Collected[]> {
+  const collected: Collected[] = []
+  for (const name of listFolder(folder).filter((each) => each.endsWith('.git'))) {
+    const path = `${folder}/${name}`
+    if (!isUnused(path)) continue
+    const lock = openLockFile(`${path}.lock`)
+    try {
+      if (!tryLock(lock, 'exclusive')) continue
+      collected.push({ kind: 'git', name, size: sizeOf(path) })
+      if (!dryRun) await removeFiles(path)
+      if (!dryRun) await removeFiles(`${path}.new`)
+    } finally {
+      closeSync(lock)
+    }
+  }
   return collected
 }
 

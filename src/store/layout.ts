@@ -48,6 +48,7 @@ export type FolderName =
   | 'cache-mounts'
   | 'explain'
   | 'history'
+  | 'git'
 
 /** The paths of the store in `root`. */
 export function layoutOf(root: string): Layout {

@@ -14,6 +14,7 @@
  *   leases/<lease>             one flocked file for each process that writes
  *   memo/                      hashes of context files (written by src/context)
  *   cache-mounts/<id>/         RUN --mount=type=cache
+ *   git/<id>.git/              a repository of a git source, bare, flocked by <id>.git.lock; known_hosts of ssh
  *   logs/                      whole output of steps
  *   explain/                   what steps depended on when they ran, and when records were pruned (src/explain)
  *   history/                   build records (store/builds.ts)
@@ -33,7 +34,7 @@ export interface Store extends AsyncDisposable {
   readonly images: Images
   readonly records: Records
   /** An absolute path below the root for a named purpose; the directory is made. */
-  directory(name: 'logs' | 'memo' | 'cache-mounts' | 'explain' | 'history'): string
+  directory(name: 'logs' | 'memo' | 'cache-mounts' | 'explain' | 'git' | 'history'): string
 }
 
 /** Content-addressed bytes. */

@@ -118,7 +118,14 @@ reproTest('a rewritten image is a base like any other, also after the cache is g
   const { imageId } = await bench.build({ ...withEpoch, tags: ['app:1'] })
   {
     await using store = await openStore(bench.root)
-    await collectGarbage(store, { images: 'dangling', records: 'all', cacheMounts: true, logs: true, dryRun: false })
+    await collectGarbage(store, {
+      images: 'dangling',
+      records: 'all',
+      cacheMounts: true,
+      logs: true,
+      gitRepositories: true,
+      dryRun: false,
+    })
   }
   bench.write({ Dockerfile: 'FROM app:1\nRUN stat -c %Y /d /d/a\n' })
   await bench.build()

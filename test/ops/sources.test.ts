@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -9,10 +8,9 @@ import * as assert from 'uvu/assert'
 import { type BuildEvent, quietContext } from '../../src/core/context.js'
 import { type DiffID, digestFromHex } from '../../src/core/digest.js'
 import { BuildError } from '../../src/core/errors.js'
-import type { GitOp, HttpOp, MkdirOp, Op, Vertex } from '../../src/graph/op.js'
+import type { HttpOp, MkdirOp, Op, Vertex } from '../../src/graph/op.js'
 import { layerStack } from '../../src/layer/stack.js'
 import { createContextRunner } from '../../src/ops/context.js'
-import { createGitRunner } from '../../src/ops/git.js'
 import { createHttpRunner } from '../../src/ops/http.js'
 import { createInlineRunner } from '../../src/ops/inline.js'
 import { createMkdirRunner } from '../../src/ops/mkdir.js'
@@ -185,53 +183,6 @@ test('a checksum that does not fit, a missing file and a server that is not ther
   assert.not.match(missing.message, 'secret')
   const gone = await failure(run(httpOp('http://127.0.0.1:9/x')))
   assert.is(gone.code, 'ADD_DOWNLOAD_FAILED')
-})
-
-test('a git source is pinned to a commit, fetched without history and given without .git', async () => {
-  await using temp = await tempDirectory()
-  const repository = makeTree(join(temp.path, 'repo'), { 'a.txt': 'one', 'sub/b.txt': 'B', 'sub/run.sh': '#!/bin/sh\n' })
-  const env = { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' }
-  const git = (...args: string[]): string =>
-    execFileSync('git', ['-C', repository, '-c', 'user.name=t', '-c', 'user.email=t@example.org', ...args], {
-      env,
-      encoding: 'utf8',
-    }).trim()
-  git('init', '--quiet', '--initial-branch=main')
-  execFileSync('chmod', ['755', join(repository, 'sub/run.sh')])
-  git('add', '.')
-  git('commit', '--quiet', '-m', 'one')
-  git('tag', '-a', 'v1', '-m', 'v1')
-  const first = git('rev-parse', 'HEAD')
-  makeTree(repository, { 'c.txt': 'two' })
-  git('add', '.')
-  git('commit', '--quiet', '-m', 'two')
-  const runner = createGitRunner({ scratch: scratchIn(temp.path), env })
-  const op = (more: Partial<GitOp>): GitOp => ({
-    kind: 'git',
-    remote: `file://${repository}`,
-    keepGitDir: false,
-    submodules: false,
-    fetchByCommit: false,
-    mtime: 'checkout',
-    ...more,
-  })
-  const key = async (more: Partial<GitOp>) => (await runner.key?.(op(more), [], vertex(op(more)), ctx))?.components.commit
-  const list = async (more: Partial<GitOp>) => viewOf(await runner.run(op(more), [], vertex(op(more)), ctx)).readdir('/')
-  assert.is(await key({ ref: 'v1' }), first)
-  assert.is(await key({ ref: 'main' }), git('rev-parse', 'HEAD'))
-  assert.equal(await list({ ref: 'v1' }), ['a.txt', 'sub'])
-  assert.equal(await list({}), ['a.txt', 'c.txt', 'sub'])
-  assert.equal(await list({ ref: first, keepGitDir: true }), ['.git', 'a.txt', 'sub'])
-  const view = viewOf(await runner.run(op({ subdir: 'sub' }), [], vertex(op({})), ctx))
-  assert.equal([view.lstat('/b.txt')?.mode, view.lstat('/run.sh')?.mode], [0o644, 0o755])
-  const timed = viewOf(await runner.run(op({ mtime: 'commit' }), [], vertex(op({})), ctx))
-  assert.is(timed.lstat('/sub/b.txt')?.mtimeNs, BigInt(git('log', '-1', '--format=%ct')) * 1_000_000_000n)
-  assert.equal(await list({ ref: 'v1', checksum: first, fetchByCommit: true }), ['a.txt', 'sub'])
-  assert.is((await failure(list({ ref: 'v1', checksum: 'abc', fetchByCommit: true }))).code, 'ADD_GIT_FAILED')
-  assert.is((await failure(list({ ref: 'none' }))).code, 'ADD_GIT_FAILED')
-  assert.is((await failure(list({ subdir: 'none' }))).code, 'ADD_GIT_FAILED')
-  assert.is((await failure(list({ ref: 'v1', checksum: 'abc' }))).code, 'ADD_CHECKSUM_MISMATCH')
-  assert.match((await failure(list({ remote: `file://${temp.path}/nothing` }))).message, 'nothing')
 })
 
 test('a user that WORKDIR does not find is a warning', async () => {

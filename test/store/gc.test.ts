@@ -10,7 +10,14 @@ import type { LayerRecord } from '../../src/store/types.js'
 import { tempStore } from '../helpers/temp-store.js'
 import { within } from '../helpers/within.js'
 
-const nothing: CollectOptions = { images: 'none', records: 'none', cacheMounts: false, logs: false, dryRun: false }
+const nothing: CollectOptions = {
+  images: 'none',
+  records: 'none',
+  cacheMounts: false,
+  gitRepositories: false,
+  logs: false,
+  dryRun: false,
+}
 
 /** A store that another process filled and left, as a prune finds it. */
 async function filledStore(fill: (store: OpenedStore) => Promise<void>): Promise<OpenedStore> {
@@ -145,7 +152,14 @@ test('what a living process relies on stays', async () => {
   try {
     await within(10_000, new Promise((resolve) => child.stdout.once('data', resolve)))
     mkdirSync(`${store.root}/cache-mounts/x`, { recursive: true })
-    const report = await collectGarbage(store, { images: 'all', records: 'all', cacheMounts: true, logs: true, dryRun: false })
+    const report = await collectGarbage(store, {
+      images: 'all',
+      records: 'all',
+      cacheMounts: true,
+      gitRepositories: true,
+      logs: true,
+      dryRun: false,
+    })
     assert.equal(report.collected, [])
     assert.is(report.liveProcesses, 1)
     assert.is(countOf(store).snapshots, 2)
@@ -154,7 +168,14 @@ test('what a living process relies on stays', async () => {
     child.kill('SIGKILL')
     await new Promise((resolve) => child.once('close', resolve))
   }
-  await collectGarbage(store, { images: 'all', records: 'all', cacheMounts: true, logs: true, dryRun: false })
+  await collectGarbage(store, {
+    images: 'all',
+    records: 'all',
+    cacheMounts: true,
+    gitRepositories: true,
+    logs: true,
+    dryRun: false,
+  })
   assert.equal(countOf(store), { images: 0, layers: 0, snapshots: 0, lists: 0, blobs: 0 })
   assert.equal(readdirSync(`${store.root}/active`), [])
   assert.equal(readdirSync(`${store.root}/cache-mounts`), [])
@@ -183,7 +204,7 @@ test('a build that finds everything cached while all is pruned again and again i
     const end = Date.now() + 2500
     for (let i = 0; Date.now() < end; i++) {
       const store = await openStore(process.argv[1])
-      await collectGarbage(store, { images: i % 3 ? 'dangling' : 'none', records: 'all', cacheMounts: false, logs: false, dryRun: false })
+      await collectGarbage(store, { images: i % 3 ? 'dangling' : 'none', records: 'all', cacheMounts: false, gitRepositories: false, logs: false, dryRun: false })
       await store[Symbol.asyncDispose]()
       await new Promise((resolve) => setTimeout(resolve, i % 7))
     }

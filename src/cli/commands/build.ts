@@ -20,9 +20,12 @@ type Values = FlagValues<typeof buildFlags>
 /** The verb `build`. */
 export const command = defineCommand({
   name: 'build',
-  usage: '[OPTIONS] PATH | -',
+  usage: '[OPTIONS] PATH | URL | -',
   summary: 'Build an image from a Dockerfile',
-  notes: ['PATH is the context: what COPY and ADD can see. With - it is read from stdin: a tar, or a Dockerfile alone.'],
+  notes: [
+    'PATH is the context: what COPY and ADD can see. With - it is read from stdin: a tar, or a Dockerfile alone.',
+    'A URL is that of a tar, a Dockerfile or a git repository, or docker-image://NAME, or oci-layout://DIRECTORY[:TAG].',
+  ],
   flags: buildFlags,
   unsupported: unsupportedBuildFlags,
   arguments: [1, 1],

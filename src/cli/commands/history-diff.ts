@@ -1,4 +1,6 @@
 /** `mille history diff`: which steps ran in one build and not in the other, why, and where the time went. */
+
+import { readName } from '../../explain/state.js'
 import type { BuildRecord, RecordedStep } from '../../store/builds.js'
 import { durationOf, findBuild, statusOf, titleOf } from '../build-records.js'
 import { defineCommand } from '../command.js'
@@ -53,11 +55,8 @@ function pairSteps(a: readonly RecordedStep[], b: readonly RecordedStep[]): Pair
 
 /** Without its number, which changes when a step is put in before it. */
 function stepName({ name }: RecordedStep): string {
-  return name
-    .replace(/^\[((?:.* )?)\d+\/\d+\] /s, '[$1] ')
-    .replace('[] ', '')
-    .replace(' ] ', '] ')
-    .replaceAll(/\s+/g, ' ')
+  const { stage, shown } = readName(name)
+  return stage === '' ? shown : `[${stage}] ${shown}`
 }
 
 /** `[build 3/5]`, with the keyword; the whole name of what has no number. */

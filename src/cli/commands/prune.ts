@@ -13,13 +13,20 @@ export const command = defineCommand({
     'Without flags: images without a name, and files that nothing points at. Cached results stay; with --all everything goes that no\nrunning mille uses.',
   ],
   flags: {
-    all: { type: 'boolean', short: 'a', help: 'Remove all images, all cached results and the caches of RUN --mount=type=cache' },
-    cache: { type: 'boolean', help: 'Remove all cached results and the caches of RUN --mount=type=cache, and keep named images' },
+    all: {
+      type: 'boolean',
+      short: 'a',
+      help: 'Remove all images, all cached results, git repositories and the caches of RUN --mount=type=cache',
+    },
+    cache: {
+      type: 'boolean',
+      help: 'Remove all cached results, git repositories and the caches of RUN --mount=type=cache, and keep named images',
+    },
     'dry-run': { type: 'boolean', help: 'Only say what would be removed' },
     filter: {
       type: 'list',
       value: 'filter',
-      help: 'Only what was not used since (until=24h, until=DATE), or only caches of RUN (type=exec.cachemount)',
+      help: 'Only what was not used since (until=24h, until=DATE), or only caches of RUN (type=exec.cachemount) or git repositories (type=source.git.checkout)',
     },
     force: { type: 'boolean', short: 'f', help: 'Accepted for docker: mille does not ask' },
     'max-used-space': {
@@ -34,17 +41,19 @@ export const command = defineCommand({
   async run({ values }, shell) {
     const [{ openStore }, { collectGarbage }] = await Promise.all([import('../../store/store.js'), import('../../store/gc.js')])
     const unusedSince = readUntil(
-      values.filter.filter((filter) => filter !== cacheMountsFilter),
+      values.filter.filter((filter) => !isTypeFilter(filter)),
       shell.now(),
     )
-    const onlyCacheMounts = values.filter.includes(cacheMountsFilter)
+    const only = values.filter.find(isTypeFilter)
     const keepBytes = values['max-used-space']
     await using store = await openStore(storeRoot(shell))
     const report = await collectGarbage(store, {
-      images: onlyCacheMounts ? 'none' : values.all ? 'all' : 'dangling',
-      records: onlyCacheMounts ? 'none' : values.all || values.cache ? 'all' : keepBytes === undefined ? 'none' : { keepBytes },
-      cacheMounts: onlyCacheMounts || values.all || values.cache,
-      logs: !onlyCacheMounts,
+      images: only !== undefined ? 'none' : values.all ? 'all' : 'dangling',
+      records:
+        only !== undefined ? 'none' : values.all || values.cache ? 'all' : keepBytes === undefined ? 'none' : { keepBytes },
+      cacheMounts: only === undefined ? values.all || values.cache : only === cacheMountsFilter,
+      gitRepositories: only === undefined ? values.all || values.cache : only === repositoriesFilter,
+      logs: only === undefined,
       dryRun: values['dry-run'],
       ...(unusedSince === undefined ? {} : { unusedSince }),
     })
@@ -58,6 +67,11 @@ export const command = defineCommand({
 })
 
 const cacheMountsFilter = 'type=exec.cachemount'
+const repositoriesFilter = 'type=source.git.checkout'
+
+function isTypeFilter(filter: string): boolean {
+  return filter === cacheMountsFilter || filter === repositoriesFilter
+}
 
 const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -72,7 +86,7 @@ function readUntil(filters: readonly string[], now: number): number | undefined 
     const time = isSpan ? now - span : Date.parse(value ?? '')
     if (Number.isNaN(time)) {
       throw new UsageError('USAGE_BAD_FLAG', `--filter "${filter}" is not known`, {
-        hint: 'write until=24h, until=2026-01-31 or type=exec.cachemount',
+        hint: 'write until=24h, until=2026-01-31, type=exec.cachemount or type=source.git.checkout',
       })
     }
     since = time
