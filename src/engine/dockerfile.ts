@@ -12,7 +12,7 @@ import { readIgnoreFile } from '../frontend/dockerignore.js'
 import type { NamedContext } from '../frontend/options.js'
 import { readTextIfExists } from '../io/fs.js'
 import type { ContextDirectories, ContextDirectory } from '../ops/context.js'
-import { type ContextReference, parseContextReference } from './context-reference.js'
+import { type ContextReference, parseContextReference, withoutCredentials } from './context-reference.js'
 import { type FetchedReference, openDirectory } from './contexts.js'
 import type { BuildOptions } from './options.js'
 
@@ -37,7 +37,7 @@ export type References = Readonly<Record<string, { readonly reference: ContextRe
 export function namedReferences({ buildContexts = {} }: BuildOptions): References {
   return Object.fromEntries(
     Object.entries(buildContexts).map(([name, value]) => {
-      const what = `the build context ${name}=${value}`
+      const what = `the build context ${name}=${withoutCredentials(value)}`
       checkName(name, what)
       const reference = parseContextReference(value, what)
       if (reference.kind !== 'stdin') return [name, { reference, what }]
@@ -76,7 +76,7 @@ export interface MainFiles {
 
 /** The main context, where it is a directory, with a build file that is a file of this machine. */
 export function readLocalMain({ context, dockerfile }: BuildOptions): MainFiles | undefined {
-  const reference = parseContextReference(context, `the context ${context}`)
+  const reference = parseContextReference(context, `the context ${withoutCredentials(context)}`)
   if (reference.kind !== 'directory') return undefined
   if (dockerfile !== undefined && 'path' in dockerfile && isFetchedPath(dockerfile.path)) return undefined
   const { directory } = openDirectory(reference.path)

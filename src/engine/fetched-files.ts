@@ -18,7 +18,7 @@ import type { Scope } from '../io/scope.js'
 import { layerStack, resolvePath } from '../layer/stack.js'
 import type { ContextDirectory } from '../ops/context.js'
 import { layerDirectories } from '../ops/stack.js'
-import { type ContextReference, parseContextReference } from './context-reference.js'
+import { type ContextReference, parseContextReference, withoutCredentials } from './context-reference.js'
 import { type ContextWorld, type FilesContext, fetchContext, makeScratch, openDirectory } from './contexts.js'
 import {
   type BuildFiles,
@@ -68,7 +68,7 @@ function keepsGitDir({ buildArgs = {} }: BuildOptions): boolean {
 
 async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<MainFiles> {
   const { context } = options
-  const reference = parseContextReference(context, `the context ${context}`)
+  const reference = parseContextReference(context, `the context ${withoutCredentials(context)}`)
   checkStdin(reference, options)
   const main = await openMain(reference, world)
   const common = { source: await readSource(main, options, world), place: context, includesFrom: includesFrom(options) }
@@ -106,10 +106,6 @@ async function openMain(reference: ContextReference, world: ContextWorld): Promi
   const main = await fetchContext(reference, 'main', what, world)
   warnOfIgnoreFile(main, what, world)
   return main
-}
-
-function withoutCredentials(text: string): string {
-  return text.replace(/^(\w+:\/\/)[^/@\s]+@/, '$1')
 }
 
 /** BuildKit passes over it in silence, and then files are in the image that nobody wanted there. */

@@ -25,7 +25,7 @@ export async function copyKey(op: CopyOp, inputs: readonly VertexInput[], ctx: C
     const digest = await view.digestSelection(selection, selectionName(op, source, view.root), ctx)
     covered.add(source.input)
     components[`files.${i}`] = digest
-    selections.push({ component: `files.${i}`, digest, list: () => view.listSelection(selection, ctx) })
+    selections.push({ component: `files.${i}`, digest, list: () => view.listSelection(digest, selection, ctx) })
     sources.push({ files: digest, unpack: source.unpack, keepOwner: source.keepOwner })
   }
   const { kind, base, destination, owner, chmod, parents } = op
