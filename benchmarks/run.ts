@@ -1,7 +1,7 @@
 /**
  * Times mille beside the peers that are installed and prints a table of medians, in seconds.
  *
- * usage: npm run bench [-- NAME …]   names: noop, one-file, steps, files, parallel, run, export, push
+ * usage: npm run bench [-- NAME …]   names: noop, one-file, steps, files, parallel, run, export, cache, push
  *
  * Everything lies in one temporary directory: stores, inputs, a registry for the base images.
  */
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { type Answer, ask, formatTable, type Question, shell } from './harness.js'
 import { makeApplication, makeLayers, makeManyFiles, makeParallel, makeSteps, touchContent } from './inputs.js'
 import { startDocker, startRegistry } from './servers.js'
-import { installedTools } from './tools.js'
+import { installedTools, type Tool } from './tools.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const mille = join(root, 'bin/mille')
@@ -135,6 +135,26 @@ function questions(prefix: string): ReadonlyMap<string, () => readonly Question[
             before: (tool) => tool.build(inputs('export'), tag('export'), ''),
             beforeRound: () => `rm -f ${scratch}/out.tar`,
             command: (tool) => tool.save(tag('export'), `${scratch}/out.tar`),
+          },
+        ]
+      },
+    ],
+    [
+      'cache',
+      () => {
+        makeSteps(inputs('cache'), prefix)
+        const withCache = (tool: Tool, way: 'to' | 'from'): string | undefined => {
+          const flags = tool.cache?.(tag(`cache-${tool.name.split(' ')[0]}`))
+          return flags && tool.build(inputs('cache'), tag(`cache-${tool.name.split(' ')[0]}`), flags[way])
+        }
+        return [
+          {
+            title: 'import of a registry cache, all hits',
+            size: '20 RUN steps, empty store',
+            rounds: 3,
+            before: (tool) => `${withCache(tool, 'to')} && ${tool.push(tag(`cache-${tool.name.split(' ')[0]}`))}`,
+            beforeRound: (tool) => tool.reset,
+            command: (tool) => withCache(tool, 'from'),
           },
         ]
       },

@@ -18,6 +18,8 @@ export interface Tool {
   readonly run?: (image: string) => string
   readonly save: (tag: string, file: string) => string
   readonly push: (tag: string) => string
+  /** Flags of `build` that write a cache beside the image `tag`, and those that read it. */
+  readonly cache?: (tag: string) => { readonly to: string; readonly from: string }
 }
 
 function versionOf(command: string): string | undefined {
@@ -46,6 +48,7 @@ export function installedTools(mille: string, scratch: string, dockerHost: strin
       run: (image) => `${m} run --rm ${image} true`,
       save: (tag, file) => `${m} save --format oci-archive -o ${file} ${tag}`,
       push: (tag) => `${m} push ${tag}`,
+      cache: (tag) => ({ to: `--cache-to type=registry,ref=${tag}-cache,mode=max`, from: `--cache-from ${tag}-cache` }),
     },
   ]
   const buildah = versionOf('buildah --version')
@@ -65,6 +68,7 @@ export function installedTools(mille: string, scratch: string, dockerHost: strin
       ...(podman === undefined ? {} : { run }),
       save: (tag, file) => `${b} push ${tag} oci-archive:${file}`,
       push: (tag) => `${b} push --tls-verify=false ${tag}`,
+      cache: (tag) => ({ to: `--cache-to ${tag}-cache`, from: `--cache-from ${tag}-cache` }),
     })
   }
   if (dockerHost !== undefined) {
@@ -80,6 +84,10 @@ export function installedTools(mille: string, scratch: string, dockerHost: strin
       run: (image) => `${d} run --rm ${image} true`,
       save: (tag, file) => `${d} save -o ${file} ${tag}`,
       push: (tag) => `${d} push -q ${tag}`,
+      // Its daemon writes no caches of their own, only those in images.
+      ...(buildKit
+        ? { cache: (tag: string) => ({ to: '--build-arg BUILDKIT_INLINE_CACHE=1', from: `--cache-from ${tag}` }) }
+        : {}),
     })
   }
   return tools

@@ -31,6 +31,7 @@ import {
 import { exportTo, timesOf } from './engine/outputs.js'
 import { makePlans, type Planned } from './engine/plans.js'
 import { openRecorder } from './engine/recorder.js'
+import type { RemoteCache } from './engine/remote-cache.js'
 import { createPorts } from './engine/runners.js'
 import type { Trial } from './engine/trial.js'
 import { randomName } from './io/fs.js'
@@ -101,15 +102,40 @@ async function buildAll(engine: Engine, options: BuildOptions, id: string): Prom
   const files = await openBuildFiles(options, engine, scope)
   const work: BuildWork = { id, startedAt, files, options, engine, layers: createLayers(engine) }
   const planned = await makePlans(work)
-  for (let tries = 1; ; tries++) {
+  const caches = options.cacheFrom?.length || options.cacheTo?.length ? await openCaches(work, scope) : undefined
+  for (let tries = 1; ; ) {
+    const result = await tryBuild(planned, names, { ...work, caches })
+    if (result === 'again') continue
+    if (result !== 'pruned') return result
+    if (tries++ === prunedTries)
+      throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+  }
+}
+
+/** One try: `again` when it is worth another, now that layers of a cache are forgotten; `pruned` when a prune was faster. */
+async function tryBuild(
+  planned: Planned,
+  names: readonly Reference[],
+  work: BuildWork,
+): Promise<BuildResult | 'again' | 'pruned'> {
+  const { engine, options, layers, caches } = work
+  try {
     const built = options.verifyReproducible ? await makeTwice(planned, work) : await makeImages(planned, work)
     const result = await exportAll(built, names, work)
     // Nothing held these layers while they were only read: a prune may have been faster (design.md, section 4).
     const made = await built.assembler.made()
-    if (made.every(({ config }) => engine.store.layers.arePresent(config.rootfs.diff_ids))) return result
-    if (tries === prunedTries)
-      throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+    if (!made.every(({ config }) => engine.store.layers.arePresent(config.rootfs.diff_ids))) return 'pruned'
+    return caches === undefined ? result : { ...result, caches: await caches.finish(built.solved) }
+  } catch (error) {
+    const { forgetLostLayers } = await import('./engine/lost-layers.js')
+    if (!forgetLostLayers(error, planned.plans, engine, layers, caches)) throw error
+    return 'again'
   }
+}
+
+async function openCaches({ options, engine, layers }: BuildWork, scope: Scope): Promise<RemoteCache> {
+  const { openRemoteCache } = await import('./engine/remote-cache.js')
+  return scope.use(await openRemoteCache(options, engine, layers))
 }
 
 /** The build file and the contexts; what was fetched for them is released by `scope`. */
@@ -122,6 +148,7 @@ async function openBuildFiles(options: BuildOptions, engine: Engine, scope: Scop
 
 /** What was solved, and the images that can be made of it. */
 interface Built extends Planned {
+  readonly solved: readonly SolvedPlan[]
   readonly solutions: readonly Solution[]
   readonly assembler: Assembler
   readonly attestations: BuildAttestations | undefined
@@ -133,12 +160,12 @@ async function makeImages(
   work: BuildWork,
   wrap: (records: CacheRecords) => CacheRecords = (records) => records,
 ): Promise<Built> {
-  const { id, startedAt, files, options, engine, layers } = work
+  const { id, startedAt, files, options, engine, layers, caches } = work
   // Steps wait for disks and networks more than they compute: four at once also on a machine with two cores.
   const jobs = options.jobs ?? Math.max(4, availableParallelism())
   const explaining = createExplaining(planned.plans, files, options, engine)
-  const made = createPorts(engine, layers, files.directories, options, explaining)
-  const ports = { ...made, records: wrap(made.records) }
+  const made = createPorts(engine, layers, files.directories, options, explaining, caches?.travel)
+  const ports = { ...made, records: wrap(caches?.wrap(made.records) ?? made.records) }
   const solutions = await solveAll(planned.plans, { jobs, now: engine.settings.now }, ports, engine.ctx).finally(explaining.save)
   const solved = planned.plans.flatMap((plan, i) => {
     const solution = solutions[i]
@@ -149,8 +176,9 @@ async function makeImages(
   const about = { solved: squashed, epoch, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
   return {
     ...planned,
+    solved,
     solutions,
-    assembler: createAssembler(squashed, engine, layers),
+    assembler: createAssembler(squashed, engine, layers, caches === undefined ? engine.store.records : ports.records),
     attestations: await attest(about),
   }
 }
@@ -199,9 +227,9 @@ async function builtOnce({ assembler, solutions }: Built, times: ImageTimestamps
 
 async function exportAll(built: Built, names: readonly Reference[], work: BuildWork): Promise<BuildResult> {
   const { assembler, epoch, plans, attestations } = built
-  const { options, engine, layers } = work
+  const { options, engine, layers, caches } = work
   const isIndex = plans.length > 1 || /^(1|t|true)$/i.test(options.buildArgs?.BUILDKIT_MULTI_PLATFORM ?? '')
-  const exporting = { engine, layers, assembler, isIndex, names, epoch, attestations }
+  const exporting = { engine, layers, assembler, isIndex, names, epoch, attestations, annotate: caches?.annotator(built.solved) }
   const outputs = options.outputs ?? [{ type: 'image' as const }]
   let manifest: Descriptor | undefined
   for (const output of outputs) {

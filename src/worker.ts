@@ -1,4 +1,5 @@
 /** The functions that `io/pool.ts` runs in worker threads: each takes and returns plain data. */
+import * as mountChunks from './cache/mount-chunks.js'
 import * as contextHash from './context/hash.js'
 import * as fileDigests from './exporter/file-digests.js'
 import * as exporterRootfs from './exporter/rootfs.js'
@@ -20,3 +21,4 @@ export const digestPlannedTask = asTask(copyDigest.digestPlannedTask)
 export const squashLayerTask = asTask(layerTasks.squashLayerTask)
 export const stageArchive = asTask(archive.stageArchive)
 export const writeFiles = asTask(copyWrite.writeFiles)
+export const chunkMountTask = asTask(mountChunks.chunkMountTask)

@@ -13,7 +13,7 @@ const groups: readonly (readonly string[])[] = [
   ['src/io'],
   ['grammar', 'src/graph', 'src/layer', 'src/store', 'sandbox', 'src/registry'],
   ['src/frontend', 'src/context'],
-  ['src/ops', 'src/exporter', 'src/solver', 'src/container', 'src/attest', 'src/explain'],
+  ['src/ops', 'src/exporter', 'src/solver', 'src/container', 'src/attest', 'src/explain', 'src/cache'],
   ['src/engine'],
   ['src/build.ts', 'src/check.ts', 'src/worker.ts', 'src/index.ts'],
   ['src/cli'],

@@ -9,6 +9,7 @@ import { annotateOutputs, readAnnotations } from './annotations.js'
 import type { FlagTable, FlagValues } from './args.js'
 import { readAttestations } from './attest-flags.js'
 import { readBuildVolumes } from './build-volumes.js'
+import { readCacheFrom, readCacheTo } from './cache-flags.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
 import { explainFormats } from './explain-format.js'
 import { limitFlags, readLimitFlags } from './limit-flags.js'
@@ -29,10 +30,20 @@ export const buildFlags = {
   annotation: { type: 'list', value: '[level:]key=value', help: "Set an annotation of the image's manifest" },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, URL, image or layout' },
+  'cache-from': {
+    type: 'list',
+    value: 'where',
+    help: 'Look for finished steps in a cache too: a reference, or type=registry|local,…',
+  },
   'cache-mount': {
     type: 'list',
     value: 'id=…,src=path',
     help: 'A directory that stands in for the RUN --mount=type=cache with this id',
+  },
+  'cache-to': {
+    type: 'list',
+    value: 'where',
+    help: 'Write finished steps into a cache: a reference, or type=registry|local|inline,…',
   },
   call: {
     type: 'string',
@@ -130,9 +141,7 @@ export const buildFlags = {
 } as const satisfies FlagTable
 
 /** docker's and buildx's flags that are not here yet. */
-export const unsupportedBuildFlags: readonly string[] = [
-  ...['builder', 'cache-from', 'cache-to', 'debug|D', 'disable-content-trust', 'policy'],
-]
+export const unsupportedBuildFlags: readonly string[] = [...['builder', 'debug|D', 'disable-content-trust', 'policy']]
 
 type Values = FlagValues<typeof buildFlags>
 
@@ -153,6 +162,8 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     addHosts: values['add-host'].map(readHost),
     secrets: Object.fromEntries(values.secret.map((text) => readSecret(text, shell))),
     ssh: Object.fromEntries(values.ssh.map((text) => readSsh(text, shell))),
+    cacheFrom: values['cache-from'].map((text) => readCacheFrom(text, shell)),
+    cacheTo: values['cache-to'].map((text) => readCacheTo(text, shell)),
     cacheMounts: Object.fromEntries(values['cache-mount'].map((text) => readCacheMount(text, shell))),
     squash: readSquash(values.squash),
     volumes: readBuildVolumes(values.volume, shell.cwd),

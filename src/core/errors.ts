@@ -100,6 +100,9 @@ export type ErrorCode =
   | 'REGISTRY_RATE_LIMITED'
   | 'REGISTRY_TLS'
   | 'REGISTRY_CREDENTIALS'
+  // caches of other machines
+  | 'CACHE_BAD'
+  | 'CACHE_EXPORT_FAILED'
   // running containers
   | 'CONTAINER_NAME_IN_USE'
   | 'CONTAINER_BAD_VOLUME'

@@ -2,9 +2,10 @@
  * From solutions to images, for the times that an output asks for. Outputs that ask for the same get the same images.
  */
 import { type CanonicalValue, canonicalJson } from '../core/canonical.js'
-import { digestOf } from '../core/digest.js'
+import { type Digest, digestOf } from '../core/digest.js'
 import { type AssembledImage, assembleImage } from '../exporter/assemble.js'
 import type { BuildPlan } from '../graph/op.js'
+import type { CacheRecord } from '../solver/ports.js'
 import type { Solution } from '../solver/solution.js'
 import type { Engine } from './engine.js'
 import type { EngineLayers } from './layers.js'
@@ -31,13 +32,24 @@ export interface Assembler {
   made(): Promise<readonly AssembledImage[]>
 }
 
+/** Where it is remembered when an image was first made. */
+export interface ImageRecords {
+  find(key: Digest): CacheRecord | undefined
+  save(record: CacheRecord): void
+}
+
 /** Assembles what was solved, one plan for each platform. */
-export function createAssembler(solved: readonly SolvedPlan[], engine: Engine, layers: EngineLayers): Assembler {
+export function createAssembler(
+  solved: readonly SolvedPlan[],
+  engine: Engine,
+  layers: EngineLayers,
+  records: ImageRecords,
+): Assembler {
   const made = new Map<string, Promise<AssembledImages>>()
   return {
     images(times) {
       const key = `${times.epoch} ${times.rewrite && times.epoch !== undefined}`
-      const images = made.get(key) ?? assembleAll(solved, times, engine, layers)
+      const images = made.get(key) ?? assembleAll(solved, times, engine, layers, records)
       made.set(key, images)
       return images
     },
@@ -50,10 +62,11 @@ async function assembleAll(
   { epoch, rewrite }: ImageTimestamps,
   engine: Engine,
   layers: EngineLayers,
+  records: ImageRecords,
 ): Promise<AssembledImages> {
   const images: AssembledImage[] = []
   for (const { plan, solution } of solved) {
-    const madeAt = firstMadeAt(plan, solution, engine)
+    const madeAt = firstMadeAt({ plan, solution }, records, engine.settings.now)
     const rootfs = rewrite && epoch !== undefined ? await rewritten(solution, epoch, engine, layers) : solution.rootfs
     images.push(assembleImage(plan.image, rootfs, { madeAt, epoch }))
   }
@@ -68,16 +81,21 @@ async function rewritten({ rootfs }: Solution, epoch: number, engine: Engine, la
 }
 
 /**
- * When this image was first made here. Instructions that only change the config have no layer to take a time from; without
+ * When this image was first made. Instructions that only change the config have no layer to take a time from; without
  * this a rebuild of the same would have another image id each time.
  */
-function firstMadeAt(plan: BuildPlan, { rootfs }: Solution, { store, settings }: Engine): number {
-  const identity = { version: 1, by: 'image', layers: rootfs.diffIds, config: plan.image.config, history: plan.image.history }
-  const key = digestOf(canonicalJson(identity as unknown as CanonicalValue))
-  const known = store.records.find(key)
+function firstMadeAt(solved: SolvedPlan, records: ImageRecords, now: () => number): number {
+  const key = imageRecordKey(solved)
+  const known = records.find(key)
   if (known !== undefined) return known.createdAt
-  const createdAt = settings.now()
-  const { diffIds: layers, times: layerTimes } = rootfs
-  store.records.save({ key, by: 'definition', layers, layerTimes, createdAt, size: 0, components: {}, name: 'image' })
+  const createdAt = now()
+  const { diffIds: layers, times: layerTimes } = solved.solution.rootfs
+  records.save({ key, by: 'definition', layers, layerTimes, createdAt, size: 0, components: {}, name: 'image' })
   return createdAt
+}
+
+/** The key under which an image's time is remembered. */
+export function imageRecordKey({ plan, solution: { rootfs } }: SolvedPlan): Digest {
+  const identity = { version: 1, by: 'image', layers: rootfs.diffIds, config: plan.image.config, history: plan.image.history }
+  return digestOf(canonicalJson(identity as unknown as CanonicalValue))
 }

@@ -33,6 +33,7 @@ export function reportBuild(finished: Finished, work: BuildWork): BuildResult {
       ...(reason === undefined ? {} : { reason }),
     })),
     warnings,
+    caches: [],
     metadata: {
       'buildx.build.ref': `mille/mille/${work.id}`,
       // An index has no config.

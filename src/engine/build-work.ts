@@ -3,6 +3,7 @@ import type { BuildFiles } from './dockerfile.js'
 import type { Engine } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions } from './options.js'
+import type { RemoteCache } from './remote-cache.js'
 
 /** One build. */
 export interface BuildWork {
@@ -14,4 +15,6 @@ export interface BuildWork {
   readonly options: BuildOptions
   readonly engine: Engine
   readonly layers: EngineLayers
+  /** Of other machines; undefined where none is to be read or written. */
+  readonly caches?: RemoteCache | undefined
 }

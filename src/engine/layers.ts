@@ -25,8 +25,26 @@ export interface EngineLayers extends LayerFiles {
   vouch(image: PinnedImage): void
   /** The blob that all images of this operation with this layer name for it, never unpacked as it may be. */
   vouchedBlob(diffId: DiffID): Promise<Descriptor | undefined>
+  /** Tells how blobs of a cache that is no registry are fetched: its name as it stands in claims. */
+  addSource(source: string, fetch: FetchLayerBlob): void
+  /** Asks caches of this operation for what the store does not know. */
+  ask(caches: Pick<CacheKnowledge, 'contentIdOf' | 'blobOf'>): void
+  /** Blobs that are being made of layers of this operation. */
+  readonly making: Map<string, Promise<Descriptor>>
+  /** The layers that could not be had since this was last asked. */
+  takeFailed(): readonly DiffID[]
   /** The same as `bringHere` for commands that have no vertex. */
   unpack(diffIds: readonly DiffID[], progressId: string, ctx: Context): Promise<void>
+}
+
+/** Fetches a blob into the store. */
+export type FetchLayerBlob = (blob: Descriptor, write: WriteBlob, progressId: string, ctx: Context) => Promise<void>
+type WriteBlob = (bytes: AsyncIterable<Uint8Array>, blob: Descriptor, signal: AbortSignal) => Promise<unknown>
+
+/** What caches of other machines say of a layer. */
+export interface CacheKnowledge {
+  contentIdOf(diffId: DiffID): Digest | undefined
+  blobOf(diffId: DiffID): Descriptor | undefined
 }
 
 /** An image and the manifest that it came with. */
@@ -41,10 +59,20 @@ export function createLayers(engine: Engine): EngineLayers {
   const unpacking = new Map<DiffID, Promise<void>>()
   const fetching = new Map<Digest, Promise<void>>()
   const pinned: PinnedImage[] = []
+  const sources = new Map<string, FetchLayerBlob>()
+  const failed = new Set<DiffID>()
+  let caches: CacheKnowledge | undefined
 
   const bringBlob: EngineLayers['bringBlob'] = (record, blob, progressId, ctx) => {
     if (store.blobs.has(blob.digest)) return Promise.resolve()
-    return shared(fetching, blob.digest, () => fetchFromSources(engine, record, blob, progressId, ctx))
+    return shared(fetching, blob.digest, async () => {
+      try {
+        await fetchFromSources(engine, record, blob, sources, progressId, ctx)
+      } catch (error) {
+        failed.add(record.diffId)
+        throw error
+      }
+    })
   }
   const unpackOne = async (diffId: DiffID, progressId: string, ctx: Context): Promise<void> => {
     const record = requireLayer(engine, diffId)
@@ -57,9 +85,10 @@ export function createLayers(engine: Engine): EngineLayers {
     for (const { blob, sources } of candidatesOf(record, store)) {
       // Of a blob that only somebody says is this layer nothing is kept unless it is.
       const known = { ...record, sources, blobs: [blob] }
+      const limitBytes = caches?.blobOf(diffId)?.digest === blob.digest ? tarLimit(record.size) : undefined
       try {
         await bringBlob(known, blob, progressId, ctx)
-        await unpackBlob(engine, known, blob, progressId, ctx)
+        await unpackBlob(engine, known, blob, progressId, ctx, limitBytes)
         return
       } catch (error) {
         ctx.signal.throwIfAborted()
@@ -67,6 +96,7 @@ export function createLayers(engine: Engine): EngineLayers {
         last = error
       }
     }
+    failed.add(diffId)
     throw last
   }
   const unpack: EngineLayers['unpack'] = async (diffIds, progressId, ctx) => {
@@ -78,16 +108,31 @@ export function createLayers(engine: Engine): EngineLayers {
     bringBlob,
     unpack,
     vouch: (image) => pinned.push(image),
-    vouchedBlob: (diffId) => blobOfAll(diffId, pinned, engine),
+    vouchedBlob: async (diffId) => (await blobOfAll(diffId, pinned, engine)) ?? caches?.blobOf(diffId),
+    addSource: (source, fetch) => sources.set(source, fetch),
+    ask(knowledge) {
+      caches = knowledge
+    },
+    making: new Map(),
+    takeFailed() {
+      const taken = [...failed]
+      failed.clear()
+      return taken
+    },
     async adopt(diffId, blob, progressId, ctx) {
       const known = store.layers.find(diffId)
       if (known?.snapshot !== undefined) return
       await unpackBlob(engine, { diffId, size: 0, blobs: [blob], sources: [] }, blob, progressId, ctx)
     },
-    contentIdOf: (diffId) => store.layers.find(diffId)?.contentId,
+    contentIdOf: (diffId) => store.layers.find(diffId)?.contentId ?? caches?.contentIdOf(diffId),
     areHere: (diffIds) => diffIds.every((diffId) => store.layers.find(diffId)?.snapshot !== undefined),
     bringHere: (diffIds, vertex, ctx) => unpack(diffIds, vertex.id, ctx),
   }
+}
+
+/** A layer of a cache has as many bytes as its record says, and headers: more would be an archive that unpacks without end. */
+function tarLimit(size: number): number {
+  return size * 2 + (64 << 20)
 }
 
 /** Blobs to make a layer's files of: what was verified before, then what is only said; what is here before the rest. */
@@ -156,6 +201,7 @@ async function unpackBlob(
   blob: Descriptor,
   progressId: string,
   ctx: Context,
+  limitBytes?: number,
 ): Promise<void> {
   const item = `extract ${shortHex(blob.digest)}`
   const report = (current: number, done: boolean): void =>
@@ -168,6 +214,7 @@ async function unpackBlob(
     target: active.upper,
     digest: blob.digest,
     diffId: record.diffId,
+    ...(limitBytes === undefined ? {} : { limitBytes }),
   }
   const applied = await pool.run<AppliedLayer>('applyLayerTask', task, ctx.signal)
   const snapshot = await active.commit(applied.entries)
@@ -200,26 +247,15 @@ async function fetchFromSources(
   engine: Engine,
   record: LayerRecord,
   blob: Descriptor,
+  known: ReadonlyMap<string, FetchLayerBlob>,
   progressId: string,
   ctx: Context,
 ): Promise<void> {
-  const { fetchBlob } = await import('../registry/pull.js')
-  const client = await engine.openRegistry()
   let last: unknown = missingLayer(record.diffId)
   for (const source of record.sources) {
-    const slash = source.indexOf('/')
-    const place = { registry: source.slice(0, slash), repository: source.slice(slash + 1) }
     try {
-      await client.transfer(() =>
-        fetchBlob(
-          client,
-          place,
-          blob,
-          (bytes, wanted, signal) => engine.store.blobs.write(bytes, wanted, signal),
-          progressId,
-          ctx,
-        ),
-      )
+      const fetch = known.get(source) ?? (await openSource(source, engine))
+      await fetch(blob, (bytes, wanted, signal) => engine.store.blobs.write(bytes, wanted, signal), progressId, ctx)
       return
     } catch (error) {
       ctx.signal.throwIfAborted()
@@ -227,4 +263,20 @@ async function fetchFromSources(
     }
   }
   throw last
+}
+
+/** A repository, or a cache that an earlier operation was told of. Only a directory can be opened by its name alone. */
+async function openSource(source: string, engine: Engine): Promise<FetchLayerBlob> {
+  if (source.startsWith('cache+')) {
+    const { localBackend, localSourcePrefix } = await import('../cache/local-backend.js')
+    if (source.startsWith(localSourcePrefix)) return localBackend(source.slice(localSourcePrefix.length), 'latest').fetchBlob
+    throw new StoreError('STORE_SNAPSHOT_MISSING', `the layer is in the cache ${source.slice('cache+'.length)}`, {
+      hint: 'build again with the --cache-from that names it',
+    })
+  }
+  const { fetchBlob } = await import('../registry/pull.js')
+  const client = await engine.openRegistry()
+  const slash = source.indexOf('/')
+  const place = { registry: source.slice(0, slash), repository: source.slice(slash + 1) }
+  return (blob, write, progressId, ctx) => client.transfer(() => fetchBlob(client, place, blob, write, progressId, ctx))
 }

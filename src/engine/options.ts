@@ -151,6 +151,40 @@ export interface BuildVolume {
   readonly cacheable?: boolean | undefined
 }
 
+/** A place that a cache is kept in. */
+export type CachePlace =
+  /** An artifact in a registry; for reading also an image with an inline cache. */
+  | { readonly type: 'registry'; readonly ref: string }
+  /** An OCI layout in a directory; `latest`. */
+  | { readonly type: 'local'; readonly path: string; readonly tag?: string | undefined }
+
+/** A cache to look into. */
+export type CacheFrom = CachePlace & {
+  /** `verify` takes nothing from it: what is built is compared with what it says; `all`. */
+  readonly trust?: 'all' | 'verify' | undefined
+}
+
+/** A cache to write, besides the store. */
+export type CacheTo = (CachePlace | { readonly type: 'inline' }) & {
+  /** `min`: the layers of the result. `max`: all steps; `min`. */
+  readonly mode?: 'min' | 'max' | undefined
+  /** `gzip`. */
+  readonly compression?: Compression | undefined
+  readonly forceCompression?: boolean | undefined
+  /** Warn when it cannot be written, and succeed; false. */
+  readonly ignoreError?: boolean | undefined
+  /** Take the files of cache mounts along; false. */
+  readonly mounts?: boolean | undefined
+}
+
+/** What was taken from a cache, or written to one. */
+export interface CacheSummary {
+  /** As the user wrote it. */
+  readonly name: string
+  /** One line: `imported 14 records from reg/app:cache, 12 hit, 2 misses (src/ changed)`. */
+  readonly text: string
+}
+
 /** What to build and how. */
 export interface BuildOptions extends EngineOptions {
   /**
@@ -185,6 +219,10 @@ export interface BuildOptions extends EngineOptions {
   readonly ssh?: Readonly<Record<string, SshSource>> | undefined
   /** Directories that stand in for the cache mounts with these ids. */
   readonly cacheMounts?: Readonly<Record<string, string>> | undefined
+  /** Caches of other machines to look into, the first first; none. */
+  readonly cacheFrom?: readonly CacheFrom[] | undefined
+  /** Caches to write when the build has succeeded; none. */
+  readonly cacheTo?: readonly CacheTo[] | undefined
   /** `NAME=value` of proxies for RUN; outside keys and history. */
   readonly proxyEnv?: readonly string[] | undefined
   readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined
@@ -246,6 +284,8 @@ export interface BuildResult {
   readonly names: readonly string[]
   readonly steps: readonly BuiltStep[]
   readonly warnings: readonly Diagnostic[]
+  /** What `cacheFrom` and `cacheTo` came to. */
+  readonly caches: readonly CacheSummary[]
   /** For `--metadata-file`: buildx's keys. */
   readonly metadata: Readonly<Record<string, unknown>>
 }

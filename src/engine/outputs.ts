@@ -38,7 +38,12 @@ export interface OutputWork {
   readonly epoch: number | undefined
   /** Undefined: nothing is said about the images. */
   readonly attestations: BuildAttestations | undefined
+  /** More annotations of manifests: an inline cache. */
+  readonly annotate: Annotate | undefined
 }
+
+/** Annotations that depend on the blobs of an image's layers. */
+export type Annotate = (image: AssembledImage, blobs: readonly Descriptor[]) => Readonly<Record<string, string>>
 
 /** Which times an output has. Where there is an epoch, files have it too unless the output says otherwise. */
 export function timesOf({ sourceDateEpoch, rewriteTimestamp }: TimestampOptions, epoch: number | undefined): ImageTimestamps {
@@ -119,6 +124,7 @@ async function exportImage(
       images: images.map((image) => ({ image, attestations: saidOf(image, attestations) })),
       ...{ isIndex, names, choice: choiceOf(output), format, annotations, progressId: id },
       ...{ storage: attestations?.storage ?? 'index', ociArtifact: output.ociArtifact ?? false },
+      annotate: work.annotate,
     },
     engine,
     layers,
@@ -200,7 +206,7 @@ export function choiceOf({ compression, compressionLevel, forceCompression }: Co
 
 /** The ports for making blobs of layers. */
 export function blobPorts({ store, pool, settings }: Engine, layers: EngineLayers): BlobPorts {
-  return { store, pool, unpack: layers.unpack, now: settings.now }
+  return { store, pool, unpack: layers.unpack, making: layers.making, now: settings.now }
 }
 
 /** All layers of an image as blobs whose bytes are here, and the manifest of them. */
@@ -210,6 +216,7 @@ export async function describeWithBlobs(
     readonly choice: BlobChoice
     readonly format: ManifestFormat
     readonly annotations: Readonly<Record<string, string>>
+    readonly annotate?: Annotate | undefined
   },
   progressId: string,
   engine: Engine,
@@ -230,7 +237,7 @@ export async function describeWithBlobs(
   const diffIds = image.config.rootfs.diff_ids
   const distinct = new Map(await allOf([...new Set(diffIds)].map(async (diffId) => [diffId, await provide(diffId)] as const)))
   const blobs = diffIds.flatMap((diffId) => distinct.get(diffId) ?? [])
-  return describeImage(image, blobs, options.format, options.annotations)
+  return describeImage(image, blobs, options.format, { ...options.annotations, ...options.annotate?.(image, blobs) })
 }
 
 /** As `Promise.all`, but nothing runs on when it rejects. */
@@ -245,10 +252,10 @@ async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
 async function exportArchive(
   output: Extract<BuildOutput, { type: 'oci' | 'docker' }>,
   id: string,
-  { engine, layers, assembler, isIndex, names, epoch, attestations }: OutputWork,
+  { engine, layers, assembler, isIndex, names, epoch, attestations, annotate }: OutputWork,
 ): Promise<Descriptor> {
   const images = await assembler.images(timesOf(output, epoch))
-  const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {} }
+  const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {}, annotate }
   const all = [...names, ...(output.names ?? []).map(requireReference)]
   const described: AttestedImage[] = []
   for (const image of images) {

@@ -8,9 +8,9 @@ import { type BlobChoice, provideBlob } from '../exporter/blobs.js'
 import { type DescribedImage, describeImage, describeIndex, indexEntry, type ManifestFormat } from '../exporter/manifest.js'
 import { type ManifestBytes, pushImage, pushManifest } from '../registry/push.js'
 import type { LayerRecord } from '../store/types.js'
-import type { Engine } from './engine.js'
+import { type Engine, once } from './engine.js'
 import { type EngineLayers, sourcesOf } from './layers.js'
-import { blobPorts, saveImage } from './outputs.js'
+import { type Annotate, blobPorts, saveImage } from './outputs.js'
 
 /** An image and where it goes. */
 interface PushWork {
@@ -21,6 +21,8 @@ interface PushWork {
   readonly choice: BlobChoice
   readonly format: ManifestFormat
   readonly annotations: Readonly<Record<string, string>>
+  /** More annotations, for the blobs of the layers in their order. */
+  readonly annotate?: Annotate | undefined
   readonly progressId: string
 }
 
@@ -114,8 +116,12 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
     diffIds.map((diffId) => provideBlob(diffId, choice, ports, progressId, ctx))
   // Each is awaited below; until then a rejection must not end the process.
   for (const blob of made) blob.catch(() => undefined)
-  const describe = async (): Promise<DescribedImage> =>
-    original ?? describeImage(image, await Promise.all(made), format, annotations)
+  // Once: the inline cache has times in it.
+  const describe = once(async (): Promise<DescribedImage> => {
+    if (original !== undefined) return original
+    const blobs = await Promise.all(made)
+    return describeImage(image, blobs, format, { ...annotations, ...work.annotate?.(image, blobs) })
+  })
   for (const { target, moreTags } of byRepository(work.names)) {
     const blobs = [...made, original?.manifest.config ?? configOf(image, format)]
     const manifest = async (): Promise<{ mediaType: string; bytes: Buffer }> => {
@@ -172,6 +178,9 @@ function rememberSources(image: AssembledImage, { registry, repository }: Refere
   const source = `${registry}/${repository}`
   for (const diffId of new Set(image.config.rootfs.diff_ids)) {
     const record = store.layers.find(diffId)
-    if (record !== undefined && !record.sources.includes(source)) store.layers.save({ ...record, sources: [source] })
+    if (record === undefined || record.sources.includes(source)) continue
+    // A layer that was never unpacked here is only said to be these blobs; now this repository says so too.
+    const claims = (record.claims ?? []).map(({ blob }) => ({ blob, source }))
+    store.layers.save({ ...record, sources: [source], claims })
   }
 }

@@ -5,6 +5,7 @@ import type { CanonicalValue } from '../core/canonical.js'
 import { SolveError, systemCode } from '../core/errors.js'
 import type { GitOp, HttpOp, InlineOp, MkdirOp, Op } from '../graph/op.js'
 import { layerStack } from '../layer/stack.js'
+import type { CacheTravel } from '../ops/cache-mounts.js'
 import { type ContextDirectories, createContextRunner } from '../ops/context.js'
 import { createCopyRunner } from '../ops/copy.js'
 import { createExecRunner } from '../ops/exec.js'
@@ -26,8 +27,9 @@ export function createPorts(
   directories: ContextDirectories,
   options: BuildOptions,
   explainer?: Explainer,
+  cacheTravel?: CacheTravel,
 ): SolverPorts {
-  const runners = createRunners(engine, layers, directories, options)
+  const runners = createRunners(engine, layers, directories, options, cacheTravel)
   return { records: createRecords(engine.store), layers, runners, ...(explainer === undefined ? {} : { explainer }) }
 }
 
@@ -42,7 +44,13 @@ function createRecords(store: Store): CacheRecords {
   }
 }
 
-function createRunners(engine: Engine, layers: EngineLayers, directories: ContextDirectories, options: BuildOptions): OpRunners {
+function createRunners(
+  engine: Engine,
+  layers: EngineLayers,
+  directories: ContextDirectories,
+  options: BuildOptions,
+  cacheTravel: CacheTravel | undefined,
+): OpRunners {
   const { store, pool, settings } = engine
   const layerPort = createLayerPort(engine, layers)
   const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
@@ -66,6 +74,7 @@ function createRunners(engine: Engine, layers: EngineLayers, directories: Contex
       privateDirectory: async () => (await engine.openSandbox()).privateDirectory(),
       openVolume: volumeOpener(options, store.root),
       cacheDirectories: options.cacheMounts ?? {},
+      cacheTravel,
       openSandbox: engine.openSandbox,
       settings: { env: options.proxyEnv ?? [], hosts: options.addHosts ?? [], limits: options.limits ?? {} },
       now: settings.now,

@@ -64,6 +64,7 @@ function shadowLayers(real: Layers, own: Layers): Layers {
     find: (diffId) => real.find(diffId) ?? own.find(diffId),
     save: (record) => own.save(record),
     arePresent: (diffIds) => real.arePresent(diffIds),
+    forget: (diffId) => own.forget(diffId),
   }
 }
 

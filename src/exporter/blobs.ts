@@ -31,6 +31,8 @@ export interface BlobPorts {
   readonly now: () => number
   /** For a push, where the bytes only pass through: the blob that the images built on name for a layer. */
   readonly vouchedBlob?: (diffId: DiffID) => Promise<Descriptor | undefined>
+  /** Blobs that are being made: who wants the same one waits for it. */
+  readonly making: Map<string, Promise<Descriptor>>
 }
 
 /** A blob for one layer. Its bytes are here, or (for a layer that was never needed here) at one of the layer's sources. */
@@ -43,7 +45,13 @@ export async function provideBlob(
 ): Promise<Descriptor> {
   const record = recordOf(diffId, ports)
   const known = knownBlob(record, choice, ports) ?? (await vouchedBlob(record, choice, ports))
-  return known ?? (await makeBlob(diffId, choice, ports, progressId, ctx))
+  if (known !== undefined) return known
+  const name = `${diffId} ${choice.compression} ${choice.level} ${choice.force}`
+  const running = ports.making.get(name)
+  if (running !== undefined) return running
+  const made = makeBlob(diffId, choice, ports, progressId, ctx).finally(() => ports.making.delete(name))
+  ports.making.set(name, made)
+  return made
 }
 
 function recordOf(diffId: DiffID, { store }: BlobPorts): LayerRecord {

@@ -33,6 +33,26 @@ export interface CachePlace {
   readonly startsFrom: string
   /** Fills a new cache. */
   readonly fill: (path: string) => Promise<void>
+  /** Caches of other machines, which may have this one. */
+  readonly travel?: CacheTravel | undefined
+}
+
+/** How cache mounts go from machine to machine. `key` is the same on all of them. */
+export interface CacheTravel {
+  /** Fills a new cache with what another machine has. False: nobody has it, or not whole; the directory is empty then. */
+  restore(key: string, id: string, path: string, ctx: Context): Promise<boolean>
+  /** A step uses the cache. */
+  used(key: string, id: string, path: string): void
+}
+
+/** Names a cache, on every machine: what it starts from is part of it. */
+export function cacheIdentity({ id, uid, gid, mode, source }: CacheMount, startsFrom: string): string {
+  return hexOf(digestOf(canonicalJson({ id, uid, gid, mode, source, startsFrom })))
+}
+
+/** The directory of a cache below `root`; beside it lie its locks. */
+export function cacheDirectory(root: string, identity: string): string {
+  return join(root, identity.slice(0, 32))
 }
 
 const pollMs = 50
@@ -44,14 +64,14 @@ const pollMs = 50
  * the user's there is only one, so it waits.
  */
 export async function holdCache(mount: CacheMount, place: CachePlace, ctx: Context): Promise<HeldCache> {
-  const { id, uid, gid, mode, source } = mount
   const { root, hostPath, startsFrom } = place
-  const identity = hostPath === undefined ? { id, uid, gid, mode, source, startsFrom } : { hostPath }
-  const base = join(root, hexOf(digestOf(canonicalJson(identity))).slice(0, 32))
+  const identity = hostPath === undefined ? cacheIdentity(mount, startsFrom) : hexOf(digestOf(canonicalJson({ hostPath })))
+  const base = cacheDirectory(root, identity)
   const { path, fd } = await lockInstance(base, mount, hostPath !== undefined, ctx)
   let held = false
   try {
-    if (hostPath === undefined && !existsSync(path)) await makeCache(path, mount, place, ctx)
+    if (hostPath === undefined && !existsSync(path)) await makeCache(path, identity, mount, place, ctx)
+    if (hostPath === undefined && path === base) place.travel?.used(identity, mount.id, path)
     held = true
     return { path: hostPath ?? path, [Symbol.dispose]: () => closeSync(fd) }
   } finally {
@@ -73,6 +93,12 @@ async function lockInstance(base: string, { sharing }: CacheMount, isOne: boolea
     }
   }
   return { path: base, fd: await waitFor(`${base}.lock`, sharing === 'shared' ? 'shared' : 'exclusive', ctx) }
+}
+
+/** Holds a cache as one more that shares it, so that nobody who has it alone changes it. */
+export async function shareCache(path: string, ctx: Context): Promise<Disposable> {
+  const fd = await waitFor(`${path}.lock`, 'shared', ctx)
+  return { [Symbol.dispose]: () => closeSync(fd) }
 }
 
 async function waitFor(lockPath: string, how: 'shared' | 'exclusive', ctx: Context): Promise<number> {
@@ -97,13 +123,19 @@ function tryHold(lockPath: string, how: 'shared' | 'exclusive'): number | undefi
 }
 
 /** One process makes it; those that share it wait until it is whole. */
-async function makeCache(path: string, { uid, gid, mode }: CacheMount, { fill }: CachePlace, ctx: Context): Promise<void> {
+async function makeCache(
+  path: string,
+  identity: string,
+  { id, uid, gid, mode }: CacheMount,
+  { fill, travel }: CachePlace,
+  ctx: Context,
+): Promise<void> {
   const making = await waitFor(`${path}.making`, 'exclusive', ctx)
   const unfinished = `${path}.${randomName(8)}`
   try {
     if (existsSync(path)) return
     mkdirSync(unfinished)
-    await fill(unfinished)
+    if (!(await travel?.restore(identity, id, unfinished, ctx))) await fill(unfinished)
     chownSync(unfinished, uid, gid)
     chmodSync(unfinished, mode)
     renameSync(unfinished, path)

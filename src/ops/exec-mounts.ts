@@ -11,7 +11,7 @@ import { layerStack, resolvePath } from '../layer/stack.js'
 import { packLayer } from '../layer/tar.js'
 import type { OpRunner, VertexResult } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
-import { holdCache } from './cache-mounts.js'
+import { type CacheTravel, holdCache } from './cache-mounts.js'
 import { copyOfSource } from './exec-mounts-copy.js'
 import type { SshSource } from './ssh-agent.js'
 import { layerDirectories } from './stack.js'
@@ -32,6 +32,8 @@ export interface MountPorts {
   readonly privateDirectory: () => Promise<string>
   /** Directories of this machine that stand in for the cache mounts with these ids (`--cache-mount`). */
   readonly cacheDirectories: Readonly<Record<string, string>>
+  /** Caches of other machines that may have cache mounts. */
+  readonly cacheTravel: CacheTravel | undefined
   /** Makes layers of what is mounted from a context: filtered, and owned by root as for COPY. */
   readonly copyRunner: OpRunner<CopyOp>
   readonly openVolume: OpenVolume
@@ -140,7 +142,7 @@ async function cacheMount(
   }
   const root = ports.store.directory('cache-mounts')
   const hostPath = ports.cacheDirectories[mount.id]
-  const cache = scope.use(await holdCache(mount, { root, hostPath, startsFrom, fill }, ctx))
+  const cache = scope.use(await holdCache(mount, { root, hostPath, startsFrom, fill, travel: ports.cacheTravel }, ctx))
   return { kind: 'bind', hostPath: cache.path, target: mount.target, readonly: mount.readonly }
 }
 

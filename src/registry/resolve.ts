@@ -91,6 +91,28 @@ export async function headManifest(client: RegistryClient, reference: Reference,
   return (await getManifest(client, reference, undefined, async () => undefined, ctx)).descriptor
 }
 
+/**
+ * The manifest under a name, image or artifact; of an index that of one platform. Undefined when the name does not exist.
+ *
+ * @throws BuildError IMAGE_NO_PLATFORM, IMAGE_BAD_MANIFEST, REGISTRY_*
+ */
+export async function readManifest(
+  client: RegistryClient,
+  reference: Reference,
+  platform: Platform,
+  ctx: Context,
+): Promise<{ readonly descriptor: Descriptor; readonly bytes: Buffer } | undefined> {
+  try {
+    const { descriptor, bytes, parsed } = await getManifest(client, reference, undefined, async () => undefined, ctx)
+    if (parsed.kind === 'manifest') return { descriptor, bytes }
+    const chosen = chooseManifest(parsed.index, platform, familiarReference(reference))
+    return await getManifest(client, { ...reference, digest: chosen.digest }, chosen, async () => undefined, ctx)
+  } catch (error) {
+    if (error instanceof BuildError && error.code === 'IMAGE_NOT_FOUND') return undefined
+    throw error
+  }
+}
+
 /** What a HEAD tells: undefined for "no such image", `'unsaid'` for an answer without the digest. */
 async function askHead(client: RegistryClient, reference: Reference, ctx: Context): Promise<Descriptor | 'unsaid' | undefined> {
   const { answer } = await client.fetch({ ...manifestRequest(reference, 'HEAD'), accept: [200, 404, 405] }, 0, ctx)

@@ -66,8 +66,8 @@ export async function uploadBlob(
   return 'uploaded'
 }
 
-/** One HEAD. */
-async function hasBlob(client: RegistryClient, target: BlobSource, blob: Descriptor, ctx: Context): Promise<boolean> {
+/** Asks whether a repository has a blob: one HEAD. */
+export async function hasBlob(client: RegistryClient, target: BlobSource, blob: Descriptor, ctx: Context): Promise<boolean> {
   const request = { ...blobRequest(target, blob, 'HEAD', [200, 404]), scopes: [repositoryScope(target.repository, 'pull,push')] }
   const { answer } = await client.fetch(request, 0, ctx)
   return answer.status === 200

@@ -42,6 +42,8 @@ export interface CacheRecord {
   readonly components: KeyComponents
   /** The step as people read it. */
   readonly name: string
+  /** In a record by definition: the key by content of the same step. */
+  readonly contentKey?: Digest
 }
 
 /** The records of finished steps. */

@@ -154,10 +154,15 @@ function runOp(vertex: Vertex, inputs: readonly StepOutcome[], solving: Solving)
 
 /** A hit by content is saved by definition too: next time no input is looked at. */
 function useRecord(item: KeyedVertex, content: CacheKey, record: CacheRecord, solving: Solving): StepOutcome {
-  solving.ports.records.save({ ...record, key: item.key.digest, by: 'definition', components: item.key.components })
+  solving.ports.records.save({ ...record, ...byDefinition(item, content.digest) })
   solving.ports.explainer?.succeeded({ vertex: item.vertex, key: item.key, content, parts: item.parts, stale: item.stale })
   solving.report.done(item.vertex, 'content')
   return outcomeOf({ diffIds: record.layers, times: record.layerTimes })
+}
+
+/** What a record by definition has that one by content has not. */
+function byDefinition({ key }: KeyedVertex, contentKey: Digest): Pick<CacheRecord, 'key' | 'by' | 'components' | 'contentKey'> {
+  return { key: key.digest, by: 'definition', components: key.components, contentKey }
 }
 
 function outcomeOf(layers: SolvedLayers): StepOutcome {
@@ -233,7 +238,7 @@ async function runImage(image: Vertex, solving: Solving): Promise<void> {
 /** Saves what a step made: by definition, by content, and by what the files are. The records come last, after the layer. */
 function saveResult(
   item: KeyedVertex,
-  contents: readonly CacheKey[],
+  contents: readonly [CacheKey, ...CacheKey[]],
   inputs: readonly StepOutcome[],
   result: OpResult,
   solving: Solving,
@@ -250,7 +255,7 @@ function saveResult(
     ...(made.contentId === undefined ? {} : { contentId: made.contentId }),
   }
   for (const { digest: key, components } of contents) solving.ports.records.save({ ...record, key, by: 'content', components })
-  solving.ports.records.save({ ...record, key: item.key.digest, by: 'definition', components: item.key.components })
+  solving.ports.records.save({ ...record, ...byDefinition(item, contents[0].digest) })
   solving.report.done(item.vertex, 'ran')
   return outcomeOf({ diffIds: record.layers, times: record.layerTimes })
 }

@@ -12,7 +12,7 @@ import { asStoreError } from '../io/disk-error.js'
 import { readBytesIfExists } from '../io/fs.js'
 import { withLock } from './lock.js'
 import { matchesList } from './matches-list.js'
-import { isObject, isTextList, readRecord, writeRecord } from './record-file.js'
+import { isObject, isTextList, readRecord, removeRecord, writeRecord } from './record-file.js'
 import type { Session } from './session.js'
 import type { LayerClaim, LayerRecord, LayerRewrite, Layers } from './types.js'
 
@@ -48,6 +48,13 @@ export function openLayers(session: Session): Layers {
         session.unpin(`layer:${hexOf(diffId)}`)
       }
       return missing.length === 0
+    },
+    forget(diffId) {
+      withLock(session.layout, 'layers', () => {
+        if (load(session, diffId)?.snapshot === undefined) removeRecord(session.layout.layer(diffId))
+      })
+      known.delete(diffId)
+      session.unpin(`layer:${hexOf(diffId)}`)
     },
   }
 }

@@ -96,6 +96,8 @@ export interface Layers {
   save(record: LayerRecord): LayerRecord
   /** Looks at the disk again: true when all are still there. For the end of a build that took no lease. */
   arePresent(diffIds: readonly DiffID[]): boolean
+  /** Drops what others say of a layer whose files were never here, so that its steps are misses. */
+  forget(diffId: DiffID): void
 }
 
 /** A directory that is being filled. Disposing it without `commit` removes it. */
@@ -197,4 +199,6 @@ export interface StoredRecord {
   readonly size: number
   readonly components: Readonly<Record<string, string>>
   readonly name: string
+  /** In a record by definition: the key by content of the same step. A cache that goes to other machines needs both. */
+  readonly contentKey?: Digest
 }

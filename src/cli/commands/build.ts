@@ -96,6 +96,7 @@ function report(result: BuildResult, values: Values, shell: Shell): void {
   }
   if (values.progress === 'quiet' || values.progress === 'none' || values.progress === 'rawjson') return
   if (values['verify-reproducible']) shell.note('\nTwo builds without the cache gave the same image.')
+  if (result.caches.length > 0) shell.note(`\n${result.caches.map(({ text }) => text).join('\n')}`)
   const ids =
     result.images.length > 1
       ? result.images.map(({ imageId, platform }) => `${imageId} ${formatPlatform(platform)}`)

@@ -1,0 +1,243 @@
+/** Caches that travel: built on one store, used on another, through a real registry, a directory, an image. */
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { CacheFrom, CacheTo } from '../../src/engine/options.js'
+import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
+import { registryMissing, startRegistry, type TestRegistry } from '../helpers/registry.js'
+import { within } from '../helpers/within.js'
+
+const dockerfile = {
+  name: 'Dockerfile',
+  text: [
+    `FROM ${busybox} AS make`,
+    'COPY src /src',
+    'RUN head -c 3000000 /dev/urandom > /big',
+    'RUN head -c 30 /dev/urandom | sha256sum > /unique',
+    `FROM ${busybox}`,
+    'COPY --from=make /unique /',
+    'RUN cp /unique /second',
+  ].join('\n'),
+}
+
+const files = { 'src/a.txt': 'a', 'src/b.txt': 'b' }
+
+/** Stores that share nothing; the first is where the cache comes from. */
+async function machines(count: number, work: (benches: readonly Bench[]) => Promise<void>): Promise<void> {
+  const reason = (await whyNoBuild()) ?? registryMissing()
+  if (reason !== undefined) {
+    console.log(`SKIP: ${reason}`)
+    return
+  }
+  const benches: Bench[] = []
+  try {
+    for (let i = 0; i < count; i++) {
+      // The same base on all of them, imported once.
+      const [first] = benches
+      const bench = await makeBench({ base: first === undefined })
+      if (first !== undefined) execFileSync('cp', ['-a', first.root, bench.root])
+      benches.push(bench)
+      bench.write(files)
+    }
+    await within(120_000, work(benches))
+  } finally {
+    for (const bench of benches) bench[Symbol.dispose]()
+  }
+}
+
+/** The requests that move bytes of blobs larger than `bytes`: what a registry's log has as GET and PUT of blobs. */
+function transfers(registry: TestRegistry, from: number): string[] {
+  return registry
+    .requests()
+    .slice(from)
+    .filter((line) => /^GET \/v2\/.*\/blobs\/|^(PUT|PATCH) \/v2\/.*\/blobs\/uploads/.test(line))
+}
+
+/** What the final image has in a file, read on a bench. */
+async function readBack(bench: Bench, path: string, options: Parameters<Bench['build']>[0]): Promise<string> {
+  const dest = join(bench.directory, `out-${Math.random()}`)
+  await bench.build({ ...options, outputs: [{ type: 'local', dest }] })
+  return readFileSync(join(dest, path), 'utf8')
+}
+
+test('a build on another machine runs nothing, fetches what is needed, and is the same image', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    await using registry = await startRegistry()
+    const ref = `${registry.host}/team/app:cache`
+    const first = await one.build({ dockerfile, cacheTo: [{ type: 'registry', ref, mode: 'max' }] })
+    assert.is(one.ran().length, 5)
+    assert.match(first.caches[0]?.text ?? '', /^exported 5 records to .*team\/app:cache \(5 there now\), 5 layers uploaded/)
+    const second = await two.build({ dockerfile, cacheFrom: [{ type: 'registry', ref }] })
+    assert.equal(two.ran(), [])
+    assert.is(second.caches[0]?.text, `imported 5 records from ${ref}, 5 hit`)
+    assert.is(second.imageId, first.imageId)
+    assert.is(
+      await readBack(two, 'second', { dockerfile, cacheFrom: [{ type: 'registry', ref }] }),
+      await readBack(one, 'unique', { dockerfile }),
+    )
+    assert.equal(
+      registry.requests().filter((line) => /^GET .*blobs/.test(line)).length,
+      // The records twice, and the two layers of the result: the large layer of the other stage is not fetched.
+      4,
+    )
+  }))
+
+test('a fully cached build whose image is pushed moves no layer', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    await using registry = await startRegistry()
+    const ref = `${registry.host}/team/app:cache`
+    const tags = [`${registry.host}/team/app:1`]
+    await one.build({ dockerfile, tags, push: true, cacheTo: [{ type: 'registry', ref, mode: 'max' }] })
+    // The base is not from a registry here: its layer is in the repository since the first push.
+    const before = registry.requests().length
+    await two.build({ dockerfile, tags, push: true, cacheFrom: [{ type: 'registry', ref }] })
+    assert.equal(two.ran(), [])
+    const moved = transfers(registry, before)
+    assert.is(moved.filter((line) => line.startsWith('GET')).length, 1, 'only the records are fetched')
+    assert.ok(moved.filter((line) => line.startsWith('PUT')).length <= 1, `only a config goes up: ${moved.join('\n')}`)
+    const elsewhere = registry.requests().length
+    await two.build({ dockerfile, tags: [`${registry.host}/other/name:1`], push: true })
+    const mounts = registry.requests().filter((line) => /^POST .*mount=.*from=team%2Fapp.* 201$/.test(line))
+    assert.is(mounts.length, 3, `layers are mounted: ${registry.requests().slice(elsewhere).join('\n')}`)
+  }))
+
+test('a change runs what depends on it, and the summary names it', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    await using registry = await startRegistry()
+    const ref = `${registry.host}/app:cache`
+    await one.build({ dockerfile, cacheTo: [{ type: 'registry', ref, mode: 'max' }] })
+    two.write({ 'src/a.txt': 'other' })
+    const result = await two.build({ dockerfile, cacheFrom: [{ type: 'registry', ref }] })
+    assert.is(result.caches[0]?.text, `imported 5 records from ${ref}, 0 hit, 5 misses (src changed)`)
+  }))
+
+test('mode=min has the layers of the result only', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    await using registry = await startRegistry()
+    const ref = `${registry.host}/app:cache`
+    const made = await one.build({ dockerfile, cacheTo: [{ type: 'registry', ref }] })
+    assert.match(made.caches[0]?.text ?? '', /^exported 2 records .* 2 layers uploaded/)
+    await two.build({ dockerfile, cacheFrom: [{ type: 'registry', ref }] })
+    assert.equal(two.ran(), [])
+  }))
+
+test('two that write one reference at once keep what both know', () =>
+  machines(3, async ([one, two, three]) => {
+    if (one === undefined || two === undefined || three === undefined) return
+    await using registry = await startRegistry()
+    const ref = `${registry.host}/app:cache`
+    const other = { name: 'Dockerfile', text: `FROM ${busybox}\nRUN echo other > /other\n` }
+    const cacheTo: readonly CacheTo[] = [{ type: 'registry', ref, mode: 'max' }]
+    // Steps first, so that both write at the same moment.
+    await Promise.all([one.build({ dockerfile }), two.build({ dockerfile: other })])
+    await Promise.all([one.build({ dockerfile, cacheTo }), two.build({ dockerfile: other, cacheTo })])
+    await three.build({ dockerfile, cacheFrom: [{ type: 'registry', ref }] })
+    assert.equal(three.ran(), [])
+    await three.build({ dockerfile: other, cacheFrom: [{ type: 'registry', ref }] })
+    assert.equal(three.ran(), [])
+  }))
+
+test('an image carries its cache inline', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    await using registry = await startRegistry()
+    const ref = `${registry.host}/app:1`
+    await one.build({ dockerfile, tags: [ref], push: true, cacheTo: [{ type: 'inline' }] })
+    const result = await two.build({ dockerfile, cacheFrom: [{ type: 'registry', ref }] })
+    assert.equal(two.ran(), [])
+    assert.is(result.caches[0]?.text, `imported 2 records from ${ref}, 2 hit`)
+    const dest = join(two.directory, 'files')
+    await two.build({ dockerfile, outputs: [{ type: 'local', dest }] })
+    assert.equal(two.ran(), [])
+    assert.is(readFileSync(join(dest, 'second'), 'utf8').length, 68)
+  }))
+
+test('a directory holds what the last build used, and nothing else', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    const path = join(one.directory, 'cache')
+    const cacheTo: readonly CacheTo[] = [{ type: 'local', path, mode: 'max' }]
+    const cacheFrom: readonly CacheFrom[] = [{ type: 'local', path }]
+    const blobs = (): readonly string[] => readdirSync(join(path, 'blobs/sha256'))
+    await one.build({ dockerfile, cacheTo, cacheFrom })
+    const count = blobs().length
+    assert.is(count, 5 + 2)
+    for (let i = 0; i < 3; i++) {
+      one.write({ 'src/a.txt': `version ${i}` })
+      await one.build({ dockerfile, cacheTo, cacheFrom })
+      assert.is(blobs().length, count)
+    }
+    two.write({ 'src/a.txt': 'version 2' })
+    await two.build({ dockerfile, cacheFrom })
+    assert.equal(two.ran(), [])
+    const kept = join(two.directory, 'kept')
+    await two.build({ dockerfile, outputs: [{ type: 'local', dest: kept }] })
+    assert.equal(two.ran(), [])
+    // Where the directory is gone a later build runs the steps again.
+    rmSync(path, { recursive: true })
+    rmSync(two.root, { recursive: true })
+    assert.is(readFileSync(join(kept, 'unique'), 'utf8'), readFileSync(join(kept, 'second'), 'utf8'))
+  }))
+
+test('layers that cannot be had, or are not what they should be, are misses with a warning', () =>
+  machines(3, async ([one, two, three]) => {
+    if (one === undefined || two === undefined || three === undefined) return
+    const path = join(one.directory, 'cache')
+    await one.build({ dockerfile, cacheTo: [{ type: 'local', path, mode: 'max' }] })
+    const folder = join(path, 'blobs/sha256')
+    const sizes = readdirSync(folder).map((name) => ({ name, bytes: readFileSync(join(folder, name)) }))
+    const layers = sizes.filter(({ bytes }) => bytes[0] === 0x1f)
+    assert.is(layers.length, 5)
+    for (const { name } of layers) rmSync(join(folder, name))
+    const dest = join(two.directory, 'out')
+    const gone = await two.build({ dockerfile, cacheFrom: [{ type: 'local', path }], outputs: [{ type: 'local', dest }] })
+    assert.ok(two.ran().length > 0)
+    assert.match(gone.caches[0]?.text ?? '', /\d blobs? missing$/)
+    assert.ok(two.events.some((event) => event.type === 'warning' && event.diagnostic.message.includes('cannot be had')))
+    for (const { name } of layers) writeFileSync(join(folder, name), Buffer.alloc(100, 7))
+    await three.build({ dockerfile, cacheFrom: [{ type: 'local', path }], outputs: [{ type: 'local', dest: `${dest}3` }] })
+    assert.ok(three.ran().length > 0)
+  }))
+
+test('what is at the reference and is no cache is a warning when it is read, and an error when it would be replaced', () =>
+  machines(1, async ([one]) => {
+    if (one === undefined) return
+    await using registry = await startRegistry()
+    const ref = `${registry.host}/app:1`
+    await one.build({ dockerfile, tags: [ref], push: true })
+    const result = await one.build({ dockerfile, cacheFrom: [{ type: 'registry', ref }] })
+    assert.match(result.caches[0]?.text ?? '', /^imported nothing from .*: it is an image without a cache in it$/)
+    await refuses(one.build({ dockerfile, cacheTo: [{ type: 'registry', ref }] }), 'CACHE_EXPORT_FAILED')
+    const nowhere = { type: 'registry', ref: '127.0.0.1:1/app:cache' } as const
+    await refuses(one.build({ dockerfile, cacheTo: [nowhere] }), 'REGISTRY_UNREACHABLE')
+    const ignored = await one.build({ dockerfile, cacheFrom: [nowhere], cacheTo: [{ ...nowhere, ignoreError: true }] })
+    assert.is(ignored.caches.length, 2)
+  }))
+
+test('with trust=verify nothing is taken, and other results are named', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    const path = join(one.directory, 'cache')
+    await one.build({ dockerfile, cacheTo: [{ type: 'local', path, mode: 'max' }] })
+    const result = await two.build({ dockerfile, cacheFrom: [{ type: 'local', path, trust: 'verify' }] })
+    assert.is(two.ran().length, 5)
+    assert.match(result.caches[0]?.text ?? '', /^imported 5 records from .*, 3 compared, 2 different$|5 compared, 4 different$/)
+  }))
+
+async function refuses(work: Promise<unknown>, code: string): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    assert.is(error instanceof Error && 'code' in error ? error.code : error, code)
+    return
+  }
+  assert.unreachable()
+}
+
+test.run()
