@@ -36,7 +36,7 @@ test('an image in order is shown', () =>
     const { code, stdout, stderr } = await verify()
     assert.is(code, 0, stderr)
     assert.is(JSON.parse(stdout)[0].Config.Labels.b, '1')
-    const manifest = JSON.parse(readFileSync(blobWith(blobs, '"layers"'), 'utf8')) as Manifest
+    const manifest = JSON.parse(readFileSync(blobWith(blobs, '"schemaVersion"'), 'utf8')) as Manifest
     assert.is(manifest.annotations?.['org.example.a'], 'b')
   }))
 
@@ -46,14 +46,14 @@ test('a changed layer blob, manifest, config and snapshot are each found', async
       'layer',
       /the layer sha256:[0-9a-f]+ has/,
       ({ blobs }) => {
-        const { layers } = JSON.parse(readFileSync(blobWith(blobs, '"layers"'), 'utf8')) as Manifest
+        const { layers } = JSON.parse(readFileSync(blobWith(blobs, '"schemaVersion"'), 'utf8')) as Manifest
         const path = join(blobs, layers[0]?.digest.slice(7) ?? '')
         const bytes = readFileSync(path)
         bytes[4] = (bytes[4] ?? 0) ^ 1
         writeFileSync(path, bytes)
       },
     ],
-    ['manifest', /STORE_/, ({ blobs }) => truncateSync(blobWith(blobs, '"layers"'), 30)],
+    ['manifest', /STORE_/, ({ blobs }) => truncateSync(blobWith(blobs, '"schemaVersion"'), 30)],
     ['config', /STORE_|IMAGE_INVALID/, ({ blobs }) => truncateSync(blobWith(blobs, '"rootfs"'), 30)],
     [
       'snapshot',
