@@ -111,9 +111,12 @@ export interface CopyInstruction extends InstructionBase {
   readonly destination: Word
   readonly json: boolean
 }
-/** Instructions that are a list of words. USER, WORKDIR, STOPSIGNAL and MAINTAINER have exactly one (the rest of the line). */
+/**
+ * Instructions that are a list of words. USER, WORKDIR, STOPSIGNAL, MAINTAINER and INCLUDE have exactly one (the rest of the
+ * line). INCLUDE is gone before stages are made of the tree: the included instructions stand in its place.
+ */
 export interface WordsInstruction extends InstructionBase {
-  readonly kind: 'expose' | 'volume' | 'user' | 'workdir' | 'stopsignal' | 'maintainer'
+  readonly kind: 'expose' | 'volume' | 'user' | 'workdir' | 'stopsignal' | 'maintainer' | 'include'
   readonly words: readonly Word[]
   readonly json: boolean
 }

@@ -9,6 +9,9 @@ import type { SourceFile } from '../src/core/span.js'
 import type { Directive } from './ast.js'
 import { isBlank, skipBlanks } from './blank.js'
 
+/** The value of `# syntax=` that switches mille's own words on. */
+export const labsSyntax = 'mille/labs'
+
 const known = ['syntax', 'escape', 'check']
 /** The text ends with no blank: a second run of blanks here would take time in proportion to the square of the line. */
 const form = /^([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+)$/

@@ -80,6 +80,11 @@ function isArgument(tokenTypeName: string): boolean {
 }
 
 function reportUnknown(report: Reporter, written: string, span: Span): void {
+  if (written.toUpperCase() === 'INCLUDE') {
+    const hint = 'INCLUDE is a word of mille: put "# syntax=mille/labs" on the first line'
+    report.error('DOCKERFILE_UNKNOWN_INSTRUCTION', `unknown instruction "${written}"`, span, hint)
+    return
+  }
   const hint = didYouMean(written.toUpperCase(), instructionNames)
   report.error('DOCKERFILE_UNKNOWN_INSTRUCTION', `unknown instruction "${written}"`, span, hint)
 }

@@ -73,6 +73,7 @@ function printParts(instruction: Instruction, place: Place): string[] {
     case 'workdir':
     case 'stopsignal':
     case 'maintainer':
+    case 'include':
       return [...(instruction.json ? ['json'] : []), ...instruction.words.flatMap((part) => word('word', part))]
     case 'healthcheck':
       return [instruction.command === undefined ? 'none' : printCommand(instruction.command, place)]

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BuildError } from '../src/core/errors.js'
 import { readTextIfExists } from '../src/io/fs.js'
 import { Scope } from '../src/io/scope.js'
-import { type OciHost, ociConfig } from './drivers/oci.js'
+import { type OciHost, ociConfig, ociConfigText } from './drivers/oci.js'
 import { execProblem, looksStartable } from './exec-check.js'
 import { HeldOutput } from './held-output.js'
 import { prepareMounts } from './mount-plan.js'
@@ -44,7 +44,7 @@ export async function runContainer(
 ): Promise<ExitStatus> {
   return releasing(async (scope) => {
     const bundle = prepareBundle(plan, host, scope)
-    const cgroupsPath = cgroupsPathOf(host.runtime, host.id)
+    const cgroupsPath = cgroupsPathOf(host.runtime, host.id, plan.cgroupParent)
     const command = [join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd] as const
     const stderr = heldStderr(io, () => looksStartable(...command))
     const child = startProcess(runtimeArguments('run', host.runtime, host.state, bundle, host.id), {
@@ -131,7 +131,7 @@ function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): st
     resolvConf: resolvConf(hostResolvConf(), host.network.mode),
     defer: (release) => scope.defer(release),
   })
-  const cgroupsPath = cgroupsPathOf(host.runtime, host.id)
+  const cgroupsPath = cgroupsPathOf(host.runtime, host.id, plan.cgroupParent)
   const config = ociConfig(plan, {
     ...host.host,
     rootPath: root,
@@ -140,7 +140,7 @@ function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): st
     ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
     ...(host.runtime.seccompProgram === undefined ? {} : { seccompProgram: host.runtime.seccompProgram }),
   })
-  writeFileSync(join(bundle, 'config.json'), JSON.stringify(config))
+  writeFileSync(join(bundle, 'config.json'), ociConfigText(config))
   return bundle
 }
 

@@ -6,6 +6,7 @@
  * those that run at once have one each. All end with the sandbox.
  */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { endianness } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SandboxError, systemCode } from '../src/core/errors.js'
@@ -22,6 +23,8 @@ export interface JoinedNetwork {
   readonly mode: NetworkMode
   /** The network namespace to join; undefined: the host's own, or a new empty one. */
   readonly path: string | undefined
+  /** Where a command in it finds this machine. */
+  readonly hostAddress: string
   /** Gives it back. With `reusable: false` it is ended: a privileged command may have changed it. */
   release(options: { readonly reusable: boolean }): Promise<void>
 }
@@ -41,6 +44,7 @@ export interface NetworkPoolHost {
 
 interface PrivateNetwork {
   readonly path: string
+  readonly hostAddress: string | undefined
   readonly helper: RunningProcess
   readonly isAlive: () => boolean
 }
@@ -65,23 +69,25 @@ export class NetworkPool implements AsyncDisposable {
   }
 
   /** The network for one container. */
-  async acquire(mode: NetworkMode): Promise<JoinedNetwork> {
-    if (mode !== 'default') return { mode, path: undefined, release: async () => undefined }
-    const network = await this.#take()
-    if (network === undefined) return { mode: 'host', path: undefined, release: async () => undefined }
+  async acquire(mode: NetworkMode, { reachHost }: { readonly reachHost: boolean }): Promise<JoinedNetwork> {
+    const own = { path: undefined, hostAddress: '127.0.0.1', release: async () => undefined }
+    if (mode !== 'default') return { mode, ...own }
+    const network = await this.#take(reachHost)
+    if (network === undefined) return { mode: 'host', ...own }
     const release = async ({ reusable }: { readonly reusable: boolean }): Promise<void> => {
-      if (reusable && network.isAlive()) this.#idle.push(network)
+      if (reusable && network.isAlive() && !reachHost) this.#idle.push(network)
       else await this.#end(network)
     }
-    return { mode, path: network.path, release }
+    return { mode, path: network.path, hostAddress: network.hostAddress ?? own.hostAddress, release }
   }
 
-  async #take(): Promise<PrivateNetwork | undefined> {
+  /** One that reaches the host is only for the step that asked for it. */
+  async #take(reachHost: boolean): Promise<PrivateNetwork | undefined> {
     if (this.#problem !== undefined) return undefined
-    const idle = this.#idle.pop()
+    const idle = reachHost ? undefined : this.#idle.pop()
     if (idle !== undefined) return idle
-    const opening = this.#warming ?? this.#open()
-    this.#warming = undefined
+    const opening = reachHost ? this.#open({ reachHost }) : (this.#warming ?? this.#open())
+    if (!reachHost) this.#warming = undefined
     try {
       return await opening
     } catch (error) {
@@ -92,7 +98,7 @@ export class NetworkPool implements AsyncDisposable {
     }
   }
 
-  async #open(): Promise<PrivateNetwork> {
+  async #open({ reachHost } = { reachHost: false }): Promise<PrivateNetwork> {
     const pasta = findProgram('pasta', this.#host.searchPath)
     if (pasta === undefined) {
       throw new SandboxError('SANDBOX_NETWORK_FAILED', 'there is no private network: pasta is not installed', {
@@ -104,7 +110,7 @@ export class NetworkPool implements AsyncDisposable {
     const path = join(directory, 'namespace')
     writeFileSync(path, '')
     makeNamespace(path)
-    const network = startPasta(pasta, directory, path, this.#host.env)
+    const network = startPasta(pasta, directory, path, reachHost ? gatewayOfHost() : undefined, this.#host.env)
     if (network.helper.pid !== undefined) this.#host.watch(network.helper.pid)
     try {
       await isReady(network, join(directory, 'pid'))
@@ -143,13 +149,20 @@ function makeNamespace(path: string): void {
 
 /**
  * Starts pasta for the namespace at `path`. It keeps two capabilities only and confines itself with seccomp; as "nobody" it could
- * not join a namespace of root. No port is forwarded in either direction, and the gateway's address does not lead to the host.
+ * not join a namespace of root. No port is forwarded in either direction. `hostAddress` is the gateway's address where that is to
+ * lead to the host; otherwise it does not.
  */
-function startPasta(pasta: string, directory: string, path: string, env: Readonly<Record<string, string>>): PrivateNetwork {
+function startPasta(
+  pasta: string,
+  directory: string,
+  path: string,
+  hostAddress: string | undefined,
+  env: Readonly<Record<string, string>>,
+): PrivateNetwork {
   const helper = startProcess(
     [
       pasta,
-      ...['--foreground', '--quiet', '--runas', '0:0', '--config-net', '--no-map-gw'],
+      ...['--foreground', '--quiet', '--runas', '0:0', '--config-net', ...(hostAddress === undefined ? ['--no-map-gw'] : [])],
       ...['-t', 'none', '-u', 'none', '-T', 'none', '-U', 'none'],
       ...['--log-file', join(directory, 'log'), '--pid', join(directory, 'pid'), '--netns', path],
     ],
@@ -161,7 +174,20 @@ function startPasta(pasta: string, directory: string, path: string, env: Readonl
   }
   helper.ended.then(note, note)
   helper.unref()
-  return { path, helper, isAlive: () => alive }
+  return { path, hostAddress, helper, isAlive: () => alive }
+}
+
+/** The IPv4 gateway of the default route (/proc/net/route: hexadecimal, in the machine's byte order). */
+function gatewayOfHost(): string {
+  for (const line of (readTextIfExists('/proc/net/route') ?? '').split('\n').slice(1)) {
+    const [, destination, gateway = ''] = line.split('\t')
+    if (destination !== '00000000' || !/^[0-9A-F]{8}$/.test(gateway) || gateway === '00000000') continue
+    const bytes = Buffer.from(gateway, 'hex')
+    return (endianness() === 'LE' ? bytes.reverse() : bytes).join('.')
+  }
+  throw new SandboxError('SANDBOX_NETWORK_FAILED', 'host-gateway needs a default route, and this machine has none', {
+    hint: 'use --network=host and the address 127.0.0.1',
+  })
 }
 
 const startLimitMs = 5_000

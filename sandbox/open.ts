@@ -5,12 +5,13 @@ import { join } from 'node:path'
 import { getuid } from 'node:process'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import { ownCapabilities } from './capabilities.js'
-import { cgroupVersion } from './cgroup.js'
+import { cgroupVersion, hostHas, noteCgroupParent, usableLimits } from './cgroup.js'
 import { runContainer } from './container.js'
 import { type Guardian, startGuardian } from './guardian.js'
 import { enterPrivateMounts } from './mounts.js'
 import { NetworkPool } from './network.js'
-import type { ExitStatus, NetworkMode, Sandbox, SandboxIo, SandboxPlan } from './plan.js'
+import { type ExitStatus, hostGateway, type NetworkMode, type Sandbox, type SandboxIo, type SandboxPlan } from './plan.js'
+import { usableProcessLimits } from './process-limits.js'
 import { makeSystemPoints } from './rootfs.js'
 import { chooseRuntime, type Runtime, type RuntimeChoice } from './runtime.js'
 import { type OwnState, openState, rememberRuntime, removeLeftovers } from './state.js'
@@ -49,6 +50,9 @@ class OciSandbox implements Sandbox {
   readonly #options: SandboxOptions
   readonly #env: Readonly<Record<string, string>>
   readonly #host: RuntimeChoice['host']
+  readonly #warned = new Set<string>()
+  /** Undoes what was made for `--cgroup-parent`, by parent. */
+  readonly #parents = new Map<string, () => void>()
   #started: Promise<Started> | undefined
   #count = 0
 
@@ -61,10 +65,16 @@ class OciSandbox implements Sandbox {
   async run(plan: SandboxPlan, io: SandboxIo, signal: AbortSignal): Promise<ExitStatus> {
     signal.throwIfAborted()
     const { state, runtime, networks, systemPoints } = await this.#start()
-    const network = await networks.acquire(plan.network)
+    const reachHost = plan.extraHosts.some(({ address }) => address === hostGateway)
+    const network = await networks.acquire(plan.network, { reachHost })
     try {
       signal.throwIfAborted()
-      return await runContainer({ ...plan, network: network.mode }, io, signal, {
+      const extraHosts = plan.extraHosts.map(({ name, address }) => ({
+        name,
+        address: address === hostGateway ? network.hostAddress : address,
+      }))
+      const usable = { ...this.#usable(plan, runtime), network: network.mode, extraHosts }
+      return await runContainer(usable, io, signal, {
         id: `${state.name}-${++this.#count}`,
         state,
         runtime,
@@ -78,10 +88,38 @@ class OciSandbox implements Sandbox {
     }
   }
 
+  async privateDirectory(): Promise<string> {
+    return (await this.#start()).state.bundles
+  }
+
   warmUp(network: NetworkMode): void {
     const start = this.#start()
     // Whoever runs a container gets the error of a failed start.
     start.then(({ networks }) => network === 'default' && networks.warmUp()).catch(() => undefined)
+  }
+
+  /** The plan with the limits that can be had here. Says what cannot, once. */
+  #usable(plan: SandboxPlan, runtime: Runtime): SandboxPlan {
+    const { limits, cgroupParent, rlimits = [] } = plan
+    const has = runtime.mode === 'no-cgroups' ? () => false : hostHas(this.#host.cgroupVersion)
+    const usable = Object.keys(limits).length === 0 ? { limits, dropped: [] } : usableLimits(limits, has)
+    for (const name of usable.dropped) {
+      const why = runtime.mode === 'no-cgroups' ? 'no cgroup can be made here' : 'this host has no controller for it'
+      this.#warnOnce(`the limit ${name} has no effect: ${why}`, 'see "mille doctor"')
+    }
+    const own = usableProcessLimits(rlimits, this.#host.capabilities)
+    for (const text of own.warnings) this.#warnOnce(text, 'it needs the capability CAP_SYS_RESOURCE')
+    if (cgroupParent !== undefined) {
+      if (runtime.mode === 'no-cgroups') this.#warnOnce('the cgroup parent has no effect: no cgroup can be made here', undefined)
+      else if (!this.#parents.has(cgroupParent)) this.#parents.set(cgroupParent, noteCgroupParent(cgroupParent))
+    }
+    return { ...plan, limits: usable.limits, rlimits: own.limits }
+  }
+
+  #warnOnce(message: string, hint: string | undefined): void {
+    if (this.#warned.has(message)) return
+    this.#warned.add(message)
+    this.#options.warn?.(message, hint)
   }
 
   #start(): Promise<Started> {
@@ -116,6 +154,7 @@ class OciSandbox implements Sandbox {
     if (started === undefined) return
     await started.networks[Symbol.asyncDispose]()
     await started.cleaning
+    for (const remove of this.#parents.values()) remove()
     await started.guardian.dismiss()
     started.state.close()
   }

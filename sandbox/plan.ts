@@ -17,15 +17,32 @@ export interface SandboxPlan {
   /** In the order in which they are mounted, after /proc, /dev, /sys, /dev/shm. */
   readonly mounts: readonly SandboxMount[]
   readonly network: NetworkMode
-  /** Extra lines of /etc/hosts. */
+  /** Extra lines of /etc/hosts; an address can be `hostGateway`. */
   readonly extraHosts: readonly { readonly name: string; readonly address: string }[]
   readonly security: 'sandbox' | 'insecure'
+  /** Set-user-ID programs and file capabilities give no rights (`--security-opt no-new-privileges`); false. */
+  readonly noNewPrivileges?: boolean
+  /** All system calls are let through (`--security-opt seccomp=unconfined`); false. */
+  readonly seccompUnconfined?: boolean
   readonly readonlyRootfs: boolean
   /** Allocate a pseudo-terminal and attach it to the process's own stdin and stdout. */
   readonly terminal: boolean
   readonly shmSizeBytes?: number
   readonly limits: ResourceLimits
+  readonly rlimits?: readonly ProcessLimit[]
+  /** The cgroup below which the container's own one is made; undefined: the root. */
+  readonly cgroupParent?: string
 }
+
+/** A limit of setrlimit(2), by its name in lower case (`nofile`); -1 is unlimited. */
+export interface ProcessLimit {
+  readonly name: string
+  readonly soft: number
+  readonly hard: number
+}
+
+/** Stands for the address of this machine as the container sees it, in `SandboxPlan.extraHosts`. */
+export const hostGateway = 'host-gateway'
 
 /** Numeric ids: names are resolved before, in the container's own /etc/passwd. */
 export interface SandboxUser {
@@ -76,7 +93,12 @@ export interface ResourceLimits {
   readonly memorySwapBytes?: number
   readonly cpus?: number
   readonly cpuShares?: number
+  /** Microseconds of CPU time in each `cpuPeriodUs`; not together with `cpus`. -1 is unlimited. */
+  readonly cpuQuotaUs?: number
+  readonly cpuPeriodUs?: number
   readonly cpusetCpus?: string
+  /** Memory nodes. */
+  readonly cpusetMems?: string
   readonly pids?: number
 }
 
@@ -109,6 +131,8 @@ export interface Sandbox extends AsyncDisposable {
    * SANDBOX_COMMAND_NOT_FOUND (docker's 127), SANDBOX_COMMAND_NOT_EXECUTABLE (docker's 126)
    */
   run(plan: SandboxPlan, io: SandboxIo, signal: AbortSignal): Promise<ExitStatus>
+  /** A directory in memory that only this process and its containers' mounts see: what is in it is gone with the process. */
+  privateDirectory(): Promise<string>
   /** Starts what the first `run` will need (the runtime probe, a private network) without waiting for it. */
   warmUp(network: NetworkMode): void
 }

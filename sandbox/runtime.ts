@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import { readTextIfExists, writeFileAtomic } from '../src/io/fs.js'
 import { unmount } from '../src/io/sys.js'
@@ -148,8 +148,8 @@ export function runtimeArguments(
 }
 
 /** Where a container's cgroup is, or undefined when the runtime makes none. */
-export function cgroupsPathOf(runtime: Runtime, id: string): string | undefined {
-  return runtime.mode === 'no-cgroups' ? undefined : `/mille-${id}`
+export function cgroupsPathOf(runtime: Runtime, id: string, parent = ''): string | undefined {
+  return runtime.mode === 'no-cgroups' ? undefined : posix.join('/', parent, `mille-${id}`)
 }
 
 interface Answer {

@@ -19,12 +19,13 @@ import { type BuildFiles, readLocalFiles } from './engine/dockerfile.js'
 import { type Engine, withEngine } from './engine/engine.js'
 import { createExplaining } from './engine/explaining.js'
 import { requireReference } from './engine/images.js'
-import { createLayers } from './engine/layers.js'
+import { createLayers, type EngineLayers } from './engine/layers.js'
 import {
   type BuildOptions,
   type BuildResult,
   type DryRunResult,
   engineDefaults,
+  type Squash,
   type TimestampOptions,
 } from './engine/options.js'
 import { exportTo, timesOf } from './engine/outputs.js'
@@ -170,15 +171,26 @@ async function makeImages(
     const solution = solutions[i]
     return solution === undefined ? [] : [{ plan, solution }]
   })
+  const squashed = options.squash === undefined ? solved : await squashAll(solved, options.squash, engine, layers)
   const { epoch } = planned
-  const about = { solved, epoch, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
+  const about = { solved: squashed, epoch, options, files, engine, layers, ports, jobs, invocationId: id, startedAt }
   return {
     ...planned,
     solved,
     solutions,
-    assembler: createAssembler(solved, engine, layers, caches === undefined ? engine.store.records : ports.records),
+    assembler: createAssembler(squashed, engine, layers, caches === undefined ? engine.store.records : ports.records),
     attestations: await attest(about),
   }
+}
+
+async function squashAll(
+  solved: readonly SolvedPlan[],
+  squash: Squash,
+  engine: Engine,
+  layers: EngineLayers,
+): Promise<readonly SolvedPlan[]> {
+  const { squashImage } = await import('./engine/squash.js')
+  return Promise.all(solved.map((each) => squashImage(each, squash, engine, layers)))
 }
 
 /** What is said about the images, where anything was asked for. */

@@ -25,7 +25,11 @@ import { frontendOptions } from './frontend/options.js'
 import { listTargets, type Outline, outlineTarget, type TargetList } from './frontend/outline.js'
 import { imageKey, type ResolvedImage, resolve } from './frontend/resolve.js'
 import type { Analysis } from './frontend/stages.js'
+import { hasIncludes, onlyIfOurs } from './frontend/syntax.js'
 import { Scope } from './io/scope.js'
+
+/** Where a file's includes are looked for. */
+type IncludePlace = Pick<BuildFiles, 'directories' | 'includesFrom'>
 
 /** What a check found. */
 export interface CheckResult {
@@ -65,19 +69,40 @@ export function check(options: BuildOptions): Promise<CheckResult> {
 }
 
 async function understand(options: BuildOptions): Promise<{ readonly parsed: Parsed; readonly analysis: Analysis }> {
-  const { parse } = await import('../grammar/parse.js')
-  const files = readLocalFiles(options) ?? (await fetchFiles(options))
-  const parsed = parse(files.source)
-  return { parsed, analysis: analyze(parsed.ast, planOptions(files, options, engineDefaults(options))) }
+  return (await parseLocally(options)) ?? parseFetched(options)
+}
+
+interface Understood {
+  readonly parsed: Parsed
+  readonly analysis: Analysis
+}
+
+async function parseLocally(options: BuildOptions): Promise<Understood | undefined> {
+  const files = readLocalFiles(options)
+  return files && analyzeFiles(files, options)
 }
 
 /** Only the text is needed: what was fetched for it is gone when this returns. */
-function fetchFiles(options: BuildOptions): Promise<BuildFiles> {
+function parseFetched(options: BuildOptions): Promise<Understood> {
   return withEngine(options, async (engine) => {
     const { fetchBuildFiles } = await import('./engine/fetched-files.js')
     await using scope = new Scope()
-    return await fetchBuildFiles(options, engine, scope)
+    return await analyzeFiles(await fetchBuildFiles(options, engine, scope), options)
   })
+}
+
+async function analyzeFiles(files: BuildFiles, options: BuildOptions): Promise<Understood> {
+  const parsed = onlyIfOurs(await parseWhole(files.source, files), options.buildArgs ?? {})
+  return { parsed, analysis: analyze(parsed.ast, planOptions(files, options, engineDefaults(options))) }
+}
+
+/** A file with all that it includes. Without a context nothing can be included. */
+async function parseWhole(source: SourceFile, files: IncludePlace | undefined): Promise<Parsed> {
+  const { parse } = await import('../grammar/parse.js')
+  const parsed = parse(source)
+  if (files === undefined || !hasIncludes(parsed)) return parsed
+  const { expandIncludes, parseLabs } = await import('./engine/include.js')
+  return parse(await expandIncludes(parsed, { ...files, parse: parseLabs }))
 }
 
 function errorsIn(diagnostics: readonly Diagnostic[]): Diagnostic[] {
@@ -150,19 +175,20 @@ async function planErrors(
  * ignore file is in it.
  */
 export async function lintFile(path: string): Promise<CheckResult> {
-  return lintSource(readSource(path), ignorePatterns(dirname(resolvePath(path)), resolvePath(path)))
+  const context = dirname(resolvePath(path))
+  const files = { directories: new Map([['context', () => ({ path: context })]]), includesFrom: '' }
+  return lintSource(readSource(path), ignorePatterns(context, resolvePath(path)), files)
 }
 
-/** Lints a text. */
-export async function lintSource(source: SourceFile, ignore: readonly string[] = []): Promise<CheckResult> {
-  const { parse } = await import('../grammar/parse.js')
-  const parsed = parse(source)
+/** Lints a text; what it includes only where `files` says where to look. */
+export async function lintSource(source: SourceFile, ignore: readonly string[] = [], files?: IncludePlace): Promise<CheckResult> {
+  const parsed = onlyIfOurs(await parseWhole(source, files), {})
   const host = platformOf(process.platform, process.arch)
   const analysis = analyze(parsed.ast, frontendOptions(host, { ignore }))
   const report = lint({ parsed, analysis, stages: analysis.stages, allStages: true, baseConfig: () => undefined })
   const errors = errorsIn([...parsed.diagnostics, ...analysis.diagnostics, ...report.problems])
   const failure = report.failure === undefined ? [] : [report.failure]
-  return { source, findings: report.findings, errors: [...errors, ...failure], unknownBases: [] }
+  return { source: parsed.ast.source, findings: report.findings, errors: [...errors, ...failure], unknownBases: [] }
 }
 
 /** Mends what rules can mend by themselves, until nothing is left to mend. */

@@ -39,7 +39,8 @@ export interface OciConfig {
     readonly env: readonly string[]
     readonly cwd: string
     readonly capabilities: Readonly<Record<'bounding' | 'effective' | 'permitted', readonly string[]>>
-    readonly noNewPrivileges: false
+    readonly noNewPrivileges: boolean
+    readonly rlimits?: readonly { readonly type: string; readonly hard: number; readonly soft: number }[]
   }
   readonly root: { readonly path: string; readonly readonly: boolean }
   readonly hostname: string
@@ -59,7 +60,13 @@ export interface OciConfig {
 export interface Resources {
   readonly devices: readonly DeviceRule[]
   readonly memory?: { readonly limit?: number; readonly swap?: number }
-  readonly cpu?: { readonly quota?: number; readonly period?: number; readonly shares?: number; readonly cpus?: string }
+  readonly cpu?: {
+    readonly quota?: number
+    readonly period?: number
+    readonly shares?: number
+    readonly cpus?: string
+    readonly mems?: string
+  }
   readonly pids?: { readonly limit: number }
 }
 
@@ -74,6 +81,7 @@ interface DeviceRule {
 /** The config of one container. */
 export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
   const confined = plan.security === 'sandbox'
+  const filtered = confined && plan.seccompUnconfined !== true
   const capabilities = capabilitiesOf(plan, host)
   return {
     ociVersion: '1.0.2',
@@ -84,7 +92,8 @@ export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
       env: plan.env,
       cwd: plan.cwd,
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
-      noNewPrivileges: false,
+      noNewPrivileges: plan.noNewPrivileges ?? false,
+      ...rlimitsOf(plan),
     },
     root: { path: host.rootPath, readonly: plan.readonlyRootfs },
     hostname: plan.hostname,
@@ -96,12 +105,28 @@ export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
       ...(host.cgroupsPath === undefined
         ? {}
         : { cgroupsPath: host.cgroupsPath, resources: { devices: deviceRules(confined), ...limitsOf(plan.limits) } }),
-      ...(confined ? { seccomp: seccompProfile(host.architecture) } : {}),
+      ...(filtered ? { seccomp: seccompProfile(host.architecture) } : {}),
     },
-    ...(confined && host.seccompProgram !== undefined
+    ...(filtered && host.seccompProgram !== undefined
       ? { annotations: { 'run.oci.seccomp_bpf_data': host.seccompProgram } }
       : {}),
   }
+}
+
+/**
+ * The bytes of `config.json`. "Unlimited" is 2^64 - 1 there, which a double cannot hold: the limits of processes are put into
+ * the text of the rest.
+ */
+export function ociConfigText(config: OciConfig): string {
+  const { rlimits, ...process } = config.process
+  const text = JSON.stringify({ ...config, process })
+  if (rlimits === undefined) return text
+  const numberText = (limit: number): string => (limit < 0 ? '18446744073709551615' : String(limit))
+  const entries = rlimits.map(
+    ({ type, hard, soft }) => `{"type":${JSON.stringify(type)},"hard":${numberText(hard)},"soft":${numberText(soft)}}`,
+  )
+  // The first "process" is the field: what is before it is the version.
+  return text.replace('"process":{', () => `"process":{"rlimits":[${entries.join(',')}],`)
 }
 
 /** What a root of a container may do: docker's list, in its own words "a whitelist of harmless ones". */
@@ -203,14 +228,22 @@ function limitsOf(limits: ResourceLimits): Omit<Resources, 'devices'> {
   }
   const cpu = {
     ...(limits.cpus === undefined ? {} : { quota: Math.round(limits.cpus * cpuPeriodUs), period: cpuPeriodUs }),
+    ...(limits.cpuQuotaUs === undefined ? {} : { quota: limits.cpuQuotaUs }),
+    ...(limits.cpuPeriodUs === undefined ? {} : { period: limits.cpuPeriodUs }),
     ...(limits.cpuShares === undefined ? {} : { shares: limits.cpuShares }),
     ...(limits.cpusetCpus === undefined ? {} : { cpus: limits.cpusetCpus }),
+    ...(limits.cpusetMems === undefined ? {} : { mems: limits.cpusetMems }),
   }
   return {
     ...(Object.keys(memory).length === 0 ? {} : { memory }),
     ...(Object.keys(cpu).length === 0 ? {} : { cpu }),
     ...(limits.pids === undefined ? {} : { pids: { limit: limits.pids } }),
   }
+}
+
+function rlimitsOf({ rlimits = [] }: SandboxPlan): Pick<OciConfig['process'], 'rlimits'> {
+  if (rlimits.length === 0) return {}
+  return { rlimits: rlimits.map(({ name, soft, hard }) => ({ type: `RLIMIT_${name.toUpperCase()}`, hard, soft })) }
 }
 
 /**

@@ -153,8 +153,9 @@ const mountTypes = { bind: 0, secret: 1, ssh: 2, cache: 3, tmpfs: 4 } as const
 const sharings = { shared: 0, private: 1, locked: 2 } as const
 
 function llbMount(mount: ExecMount): object {
-  const type = mount.kind === 'bind' ? {} : { mountType: mountTypes[mount.kind] }
-  const readonly = 'readonly' in mount && mount.readonly ? { readonly: true } : {}
+  const type = mount.kind === 'bind' || mount.kind === 'volume' ? {} : { mountType: mountTypes[mount.kind] }
+  const isReadonly = mount.kind === 'volume' ? mount.access === 'ro' : 'readonly' in mount && mount.readonly
+  const readonly = isReadonly ? { readonly: true } : {}
   const common = { ...type, ...readonly, output: noOutput }
   switch (mount.kind) {
     case 'bind':
@@ -164,6 +165,9 @@ function llbMount(mount: ExecMount): object {
         ...{ ...inputOf(mount.input), selector: mount.source, dest: mount.target, ...common },
         cacheOpt: { ID: mount.id, sharing: sharings[mount.sharing] },
       }
+    // LLB has no word for a directory of the machine: it is a mount of its files.
+    case 'volume':
+      return { ...inputOf(mount.input), selector: mount.source ?? '/', dest: mount.target, ...common }
     case 'tmpfs':
       return { ...inputOf(undefined), dest: mount.target, ...common, TmpfsOpt: { size: mount.sizeBytes ?? 0 } }
     case 'secret':

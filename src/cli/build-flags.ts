@@ -2,14 +2,17 @@
 import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
-import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
+import { type Platform, parsePlatform, platformMatches, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
 import type { SshSource } from '../ops/ssh-agent.js'
+import { annotateOutputs, readAnnotations } from './annotations.js'
 import type { FlagTable, FlagValues } from './args.js'
 import { readAttestations } from './attest-flags.js'
+import { readBuildVolumes } from './build-volumes.js'
 import { readCacheFrom, readCacheTo } from './cache-flags.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
 import { explainFormats } from './explain-format.js'
+import { limitFlags, readLimitFlags } from './limit-flags.js'
 import { progressModes } from './listener.js'
 import { readOutput } from './outputs.js'
 import { readHost } from './run-flags.js'
@@ -24,6 +27,7 @@ export const buildFlags = {
     help: 'Say more of the image: type=provenance,… or type=sbom,…; index or referrers alone says how that is kept',
   },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
+  annotation: { type: 'list', value: '[level:]key=value', help: "Set an annotation of the image's manifest" },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, URL, image or layout' },
   'cache-from': {
@@ -47,6 +51,7 @@ export const buildFlags = {
     help: 'Answer a question instead: check, outline, targets; with ,format=json',
     defaultText: 'build',
   },
+  ...limitFlags,
   check: { type: 'boolean', help: 'Check the Dockerfile and build nothing, as --call=check' },
   compress: { type: 'boolean', help: 'Accepted for docker: there is no daemon that a context is sent to' },
   'dry-run': { type: 'boolean', help: 'Say what would run and why; run, fetch and write nothing' },
@@ -110,12 +115,24 @@ export const buildFlags = {
     help: 'A secret for RUN --mount=type=secret: id=NAME[,src=PATH|,env=VARIABLE][,cache-key=true]',
   },
   'shm-size': { type: 'bytes', value: 'size', help: 'The size of /dev/shm in RUN steps' },
+  squash: {
+    type: 'string',
+    value: 'stage|all|number',
+    bare: 'stage',
+    help: 'Make one layer of those that the build made on its base; of all; of the last so many',
+  },
   ssh: {
     type: 'list',
     value: 'id',
     help: 'For RUN --mount=type=ssh: default for the agent in use, or id=SOCKET, id=KEYFILE[,KEYFILE]',
   },
   tag: { type: 'list', short: 't', value: 'name[:tag]', help: 'A name for the image' },
+  volume: {
+    type: 'list',
+    short: 'v',
+    value: 'source:target[:options]',
+    help: 'Mount into RUN steps: a path or volume name, with ro, rw, O (changes vanish), U (give to the user), cacheable',
+  },
   target: { type: 'string', value: 'stage', help: 'The stage to build', defaultText: 'the last one' },
   'verify-reproducible': {
     type: 'boolean',
@@ -124,21 +141,7 @@ export const buildFlags = {
 } as const satisfies FlagTable
 
 /** docker's and buildx's flags that are not here yet. */
-export const unsupportedBuildFlags: readonly string[] = [
-  ...['annotation', 'builder', 'cgroup-parent', 'cpu-period', 'cpu-quota'],
-  ...[
-    'cpu-shares|c',
-    'cpuset-cpus',
-    'cpuset-mems',
-    'debug|D',
-    'disable-content-trust',
-    'isolation',
-    'memory|m',
-    'memory-swap',
-    'policy',
-  ],
-  ...['security-opt', 'squash', 'ulimit'],
-]
+export const unsupportedBuildFlags: readonly string[] = [...['builder', 'debug|D', 'disable-content-trust', 'policy']]
 
 type Values = FlagValues<typeof buildFlags>
 
@@ -146,12 +149,13 @@ type Values = FlagValues<typeof buildFlags>
 export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions, 'context' | 'dockerfile' | 'buildContexts'> {
   refuse(values)
   const buildArgs = { ...epochIn(shell.env), ...readAssignments(values['build-arg'], shell.env, '--build-arg') }
+  const platforms = readPlatforms(values.platform)
   return {
     tags: values.tag,
     buildArgs,
     labels: readLabels(values.label),
     target: values.target,
-    platforms: readPlatforms(values.platform),
+    platforms,
     noCache: values['no-cache'] || (values['no-cache-filter'].length > 0 ? words(values['no-cache-filter']) : false),
     pull: values.pull ? 'always' : 'missing',
     network: readBuildNetwork(values.network),
@@ -161,12 +165,15 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     cacheFrom: values['cache-from'].map((text) => readCacheFrom(text, shell)),
     cacheTo: values['cache-to'].map((text) => readCacheTo(text, shell)),
     cacheMounts: Object.fromEntries(values['cache-mount'].map((text) => readCacheMount(text, shell))),
+    squash: readSquash(values.squash),
+    volumes: readBuildVolumes(values.volume, shell.cwd),
     proxyEnv: proxyEnv(shell.env),
     allow: readAllow(values.allow),
     shmSizeBytes: values['shm-size'],
+    ...readLimitFlags(values),
     jobs: readJobs(values.jobs),
     history: !/^(0|f|false|no|off)$/i.test(shell.env.MILLE_HISTORY ?? ''),
-    outputs: readOutputs(values, shell),
+    outputs: annotate(readOutputs(values, shell), values, platforms),
     push: values.push,
     attestations: readAttestations(values),
     verifyReproducible: values['verify-reproducible'],
@@ -176,6 +183,20 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
 /** SOURCE_DATE_EPOCH of the environment is a build argument, as buildx has it. */
 function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, string> {
   return epoch ? { SOURCE_DATE_EPOCH: epoch } : {}
+}
+
+/** Without --platform the target is this machine. */
+function annotate(outputs: readonly BuildOutput[] | undefined, values: Values, platforms: readonly Platform[] | undefined) {
+  const host = platformOf(process.platform, process.arch)
+  const isTarget = (platform: Platform): boolean => (platforms ?? [host]).some((target) => platformMatches(platform, target))
+  const annotations = readAnnotations(values.annotation, host)
+  const onlyOne = annotations.find(({ platform }) => platform !== undefined)
+  if (onlyOne !== undefined && (platforms ?? []).length > 1) {
+    throw new UsageError('USAGE_BAD_FLAG', '--annotation for one of several platforms is not supported yet', {
+      hint: 'leave the platform out, or build each platform by itself',
+    })
+  }
+  return annotateOutputs(outputs, annotations, isTarget)
 }
 
 function refuse(values: Values): void {
@@ -224,6 +245,15 @@ function readPlatforms(texts: readonly string[]): Platform[] | undefined {
 function readBuildNetwork(text: string): 'default' | 'host' | 'none' {
   if (text === 'default' || text === 'host' || text === 'none') return text
   throw new UsageError('USAGE_BAD_FLAG', `--network is "${text}", expected default, host or none`)
+}
+
+/** docker's form is the bare flag, or true and false. */
+function readSquash(text: string | undefined): BuildOptions['squash'] {
+  if (text === undefined || /^(0|f|false)$/i.test(text)) return undefined
+  if (text === 'stage' || /^(t|true)$/i.test(text)) return 'stage'
+  if (text === 'all') return 'all'
+  if (/^\d{1,3}$/.test(text) && Number(text) >= 2) return Number(text)
+  throw new UsageError('USAGE_BAD_FLAG', `--squash is "${text}", expected stage, all or a number from 2 on`)
 }
 
 function readAllow(texts: readonly string[]): ('network.host' | 'security.insecure')[] {

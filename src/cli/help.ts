@@ -23,7 +23,8 @@ export function columns(rows: readonly (readonly [string, string])[]): string {
 
 /** A row for each flag of a table. */
 export function flagRows(flags: FlagTable): (readonly [string, string])[] {
-  return Object.entries(flags).map(([name, spec]) => [flagHead(name, spec), flagText(spec)] as const)
+  const names = Object.entries(flags).sort(([a], [b]) => (a < b ? -1 : 1))
+  return names.map(([name, spec]) => [flagHead(name, spec), flagText(spec)] as const)
 }
 
 function flagHead(name: string, spec: FlagSpec): string {

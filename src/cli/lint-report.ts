@@ -2,7 +2,7 @@
 import type { CheckResult } from '../check.js'
 import { encodePath } from '../core/path-bytes.js'
 import { renderDiagnostic } from '../core/render.js'
-import { positionAt } from '../core/span.js'
+import { originOf, positionAt, type SourceFile, type Span } from '../core/span.js'
 import { type Finding, findingDiagnostic } from '../frontend/lint-findings.js'
 import { locationOf } from '../frontend/outline.js'
 
@@ -63,8 +63,9 @@ export function jsonOf({ findings, errors, source }: CheckResult): unknown {
 /** One line for each, which GitHub Actions shows beside the source. */
 function githubLines({ findings, errors, source }: CheckResult): string[] {
   return [...findings.map(findingDiagnostic), ...errors].map(({ severity, code, message, span }) => {
-    const { line, column } = positionAt(source.text, span?.start ?? 0)
-    const place = `file=${escapeProperty(source.name)},line=${line},col=${column},title=${escapeProperty(code)}`
+    const origin = originOf(source, span ?? { start: 0, end: 0 })
+    const { line, column } = positionAt(origin.source.text, origin.span.start)
+    const place = `file=${escapeProperty(origin.source.name)},line=${line},col=${column},title=${escapeProperty(code)}`
     return `::${severity} ${place}::${escapeData(message)}\n`
   })
 }
@@ -101,7 +102,7 @@ function sarifOf(results: readonly CheckResult[], version: string): unknown {
           ...findings.map((finding) => sarifResult(finding)),
           ...errors.map(({ code, message, span }) => ({
             ...{ ruleId: code, level: 'error', message: { text: message } },
-            locations: [sarifLocation(source.name, source.text, span ?? { start: 0, end: 0 })],
+            locations: [sarifLocation(source, span ?? { start: 0, end: 0 })],
           })),
         ]),
       },
@@ -117,8 +118,10 @@ function sarifResult({ rule, detail, source, span, edits }: Finding): unknown {
   }))
   return {
     ...{ ruleId: rule.name, level: 'warning', message: { text: detail } },
-    locations: [sarifLocation(source.name, source.text, span)],
-    ...(edits.length === 0 ? {} : { fixes: [{ artifactChanges: [{ artifactLocation: { uri }, replacements }] }] }),
+    locations: [sarifLocation(source, span)],
+    ...(edits.length === 0 || source.parts !== undefined
+      ? {}
+      : { fixes: [{ artifactChanges: [{ artifactLocation: { uri }, replacements }] }] }),
   }
 }
 
@@ -131,8 +134,9 @@ function uriOf(name: string): string {
   return encoded.startsWith('/') ? `file://${encoded}` : encoded
 }
 
-function sarifLocation(name: string, text: string, span: { readonly start: number; readonly end: number }): unknown {
-  return { physicalLocation: { artifactLocation: { uri: uriOf(name) }, region: regionOf(text, span) } }
+function sarifLocation(text: SourceFile, place: Span): unknown {
+  const { source, span } = originOf(text, place)
+  return { physicalLocation: { artifactLocation: { uri: uriOf(source.name) }, region: regionOf(source.text, span) } }
 }
 
 function regionOf(text: string, { start, end }: { readonly start: number; readonly end: number }): unknown {

@@ -1,15 +1,17 @@
 /** Reads the values of `mille run`'s flags that have a grammar of their own: volumes, mounts, hosts, environment files. */
 import { readFileSync } from 'node:fs'
 import { posix, resolve } from 'node:path'
+import { hostGateway } from '../../sandbox/plan.js'
 import type { ContainerMount } from '../container/options.js'
 import { systemCode, UsageError } from '../core/errors.js'
 import { parseBytes } from './args.js'
 import { isTrueField, readFields } from './csv.js'
 
 /** Options of `-v` that docker accepts and that change nothing here: labels of SELinux, hints for Docker Desktop. */
-const harmlessOptions = new Set(['rw', 'z', 'Z', 'cached', 'delegated', 'consistent', 'nocopy'])
+export const harmlessVolumeOptions = new Set(['rw', 'z', 'Z', 'cached', 'delegated', 'consistent', 'nocopy'])
 
-const volumeName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
+/** Names that a volume can have. */
+export const volumeName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
 
 /** Reads `-v`: `/host:/container[:ro]`, `name:/container[:ro]`, `/container`. */
 export function readVolume(text: string, cwd: string): ContainerMount {
@@ -20,7 +22,8 @@ export function readVolume(text: string, cwd: string): ContainerMount {
   let readonly = false
   for (const option of options.split(',').filter((word) => word !== '')) {
     if (option === 'ro' || option === 'readonly') readonly = true
-    else if (!harmlessOptions.has(option)) throw new UsageError('USAGE_BAD_FLAG', `-v ${text} has the unknown option "${option}"`)
+    else if (!harmlessVolumeOptions.has(option))
+      throw new UsageError('USAGE_BAD_FLAG', `-v ${text} has the unknown option "${option}"`)
   }
   return sourceMount(source, targetOf(target, `-v ${text}`), readonly, cwd, `-v ${text}`)
 }
@@ -33,7 +36,8 @@ function sourceMount(source: string, target: string, readonly: boolean, cwd: str
   })
 }
 
-function targetOf(text: string, flag: string): string {
+/** The absolute path of a mount in the container. @throws UsageError */
+export function targetOf(text: string, flag: string): string {
   if (!text.startsWith('/')) {
     throw new UsageError('USAGE_BAD_FLAG', `${flag}: the path in the container is "${text}", expected an absolute one`)
   }
@@ -99,17 +103,14 @@ export function readTmpfs(text: string): ContainerMount {
   return tmpfs(targetOf(path, flag), fields.get('size'), fields.get('mode'), flag)
 }
 
-/** Reads `--add-host name:address` (or `name=address`). */
+/** Reads `--add-host name:address` (or `name=address`); the address can be `host-gateway`. */
 export function readHost(text: string): { readonly name: string; readonly address: string } {
   const match = /^([^:=]+)[:=](.+)$/.exec(text)
   const address = match?.[2]?.replace(/^\[(.*)\]$/, '$1')
   if (match?.[1] === undefined || address === undefined) {
     throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}" has not the form name:address`)
   }
-  if (address === 'host-gateway') {
-    throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}": host-gateway is not supported yet`)
-  }
-  if (!/^[0-9a-fA-F:.]+$/.test(address)) {
+  if (address !== hostGateway && !/^[0-9a-fA-F:.]+$/.test(address)) {
     throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}": "${address}" is no IP address`)
   }
   return { name: match[1], address }

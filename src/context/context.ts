@@ -32,13 +32,19 @@ export interface ContextOptions {
   readonly remember?: boolean
 }
 
+/** The entries that a digest was made of. */
+interface Digested {
+  readonly items: readonly SelectedEntry[]
+  readonly contents: ReadonlyMap<ContextEntry, KnownContent>
+}
+
 /** A context as a view, with digests of what is selected of it. */
 export class ContextView extends ContextTree {
   readonly #options: ContextOptions
   readonly #memo: MemoFiles
   #files: FileMemo | undefined
-  /** What was found out of each entry so far: also of racy files, which no memo may have. */
-  readonly #seen: ReadonlyMap<ContextEntry, KnownContent>[] = []
+  /** What was not recalled but looked at: also racy files, which no memo may have. */
+  readonly #digested = new Map<Digest, Digested>()
 
   constructor(root: string, options: ContextOptions) {
     super(root, options.ignore, options.shown)
@@ -83,22 +89,21 @@ export class ContextView extends ContextTree {
     if (recalled !== undefined) return recalled
     const contents = await this.#contentsOf(entries, ctx)
     const digest = digestSelected(this, selected, contents)
+    this.#digested.set(digest, { items: selected.flatMap(({ items }) => items), contents })
     if (this.#options.remember !== false && !entries.some((entry) => this.#isRacy(entry)))
       rememberSelection(this.#memo, name, print, digest)
     return digest
   }
 
   /**
-   * What each selected file is, by its path in the context: a text that is another when the file is another. For messages,
+   * What each file of the selection with this digest is, by its path in the context: a text that is another when the file is another. For messages,
    * not for identity: contents are shortened.
    */
-  async listSelection(source: SelectionSource, ctx: Context): Promise<ReadonlyMap<string, string>> {
-    const items = selectRoots(this, source).flatMap((root) => selectEntries(this, root, source))
-    const unseen = items.map(({ entry }) => entry as ContextEntry).filter((entry) => this.#seenContent(entry) === undefined)
-    if (unseen.length > 0) await this.#lookAt(unseen, ctx)
+  async listSelection(digest: Digest, source: SelectionSource, ctx: Context): Promise<ReadonlyMap<string, string>> {
+    const { items, contents } = this.#digested.get(digest) ?? (await this.#lookAt(source, ctx))
     const list = new Map<string, string>()
     for (const { viewPath, entry } of items) {
-      const known = this.#seenContent(entry as ContextEntry)
+      const known = contents.get(entry as ContextEntry)
       const content = entry.type === 'symlink' ? this.readlink(viewPath) : (known?.sha256.slice(0, 16) ?? '')
       const xattrs = known === undefined || known.xattrs === '' ? '' : ` ${known.xattrs}`
       list.set(viewPath.slice(1), `${entry.type} ${entry.mode.toString(8)} ${content}${xattrs}`)
@@ -106,21 +111,16 @@ export class ContextView extends ContextTree {
     return list
   }
 
-  /** What vanished meanwhile is listed without its content. */
-  async #lookAt(entries: readonly ContextEntry[], ctx: Context): Promise<void> {
+  /** What vanished meanwhile has no content. */
+  async #lookAt(source: SelectionSource, ctx: Context): Promise<Digested> {
+    const items = selectRoots(this, source).flatMap((root) => selectEntries(this, root, source))
+    const entries = items.map(({ entry }) => entry as ContextEntry)
     try {
-      await this.#contentsOf(entries, ctx)
+      return { items, contents: await this.#contentsOf(entries, ctx) }
     } catch (error) {
       if (!(error instanceof VanishedError)) throw error
+      return { items, contents: new Map() }
     }
-  }
-
-  #seenContent(entry: ContextEntry): KnownContent | undefined {
-    for (const contents of this.#seen) {
-      const known = contents.get(entry)
-      if (known !== undefined) return known
-    }
-    return undefined
   }
 
   /** The content of a file where it is known without reading it. */
@@ -136,7 +136,6 @@ export class ContextView extends ContextTree {
   async #contentsOf(entries: readonly ContextEntry[], ctx: Context): Promise<Map<ContextEntry, KnownContent>> {
     this.#files ??= new FileMemo(this.#memo)
     const contents = new Map<ContextEntry, KnownContent>()
-    this.#seen.push(contents)
     const missing: ContextEntry[] = []
     for (const entry of entries) {
       const known = this.#files.find(entry)

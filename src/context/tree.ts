@@ -2,9 +2,9 @@
  * A directory of this machine as a `FileView`, less what the ignore patterns exclude.
  *
  * Entries are read when they are first asked for, then kept: a build sees one state of its context, and what no COPY
- * selects is never looked at. An ignored file is never opened. Everything belongs to 0:0, as in docker. Sockets are left
- * out, as in docker. Times come from `lstat` as doubles, which hold 0.25 µs: enough to tell changes apart, because what
- * changed within the last moments is never believed (fingerprint.ts).
+ * selects is never looked at. An ignored file is never opened. Everything belongs to 0:0, as in docker. Times come from
+ * `lstat` as doubles, which hold 0.25 µs: enough to tell changes apart, because what changed within the last moments is
+ * never believed (fingerprint.ts).
  */
 import { lstatSync, readdirSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { BuildError, systemCode } from '../core/errors.js'
@@ -195,7 +195,7 @@ export class ContextTree implements FileView {
     if (excluded && filter.canPruneAt(path, state)) return undefined
     const hostPath = `${directory.hostPath}/${name}`
     const stats = lstatIfThere(hostPath)
-    if (stats === undefined || stats.isSocket()) return undefined
+    if (stats === undefined) return undefined
     if (excluded && !stats.isDirectory()) return undefined
     const entry = new ContextEntry(name, path, hostPath, stats, state)
     // An excluded directory is there only for what `!` includes below it.

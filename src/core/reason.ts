@@ -29,7 +29,7 @@ export type StepChange =
  *
  * `new`: this step was never built here. `no-cache`: it was asked for. `failed`: it did not succeed the last time.
  * `pruned`, `lost`: its result was here and is gone. `changed`: something that its result depends on. `needed`: a
- * download whose files a step needs.
+ * download whose files a step needs, or a step that is not of the Dockerfile.
  */
 export interface StepReason {
   readonly kind: 'new' | 'no-cache' | 'failed' | 'pruned' | 'lost' | 'changed' | 'needed'

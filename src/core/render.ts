@@ -6,7 +6,7 @@
  */
 import { type Diagnostic, type Note, sortDiagnostics } from './diagnostic.js'
 import { BuildError, DockerfileError, RegistryError, SandboxError, SolveError, StoreError } from './errors.js'
-import { lineAt, positionAt, type SourceFile, type Span } from './span.js'
+import { lineAt, originOf, positionAt, type SourceFile, type Span } from './span.js'
 import { displayWidth, printableLine } from './width.js'
 
 /** How the text is made. */
@@ -66,14 +66,16 @@ function headline(
   return `${place}${paint(`${severity}:`, options)} ${printableText(message)} ${dim(`[${code}]`, options)}`
 }
 
-function placeOf(source: SourceFile, span: Span): string {
+function placeOf(text: SourceFile, place: Span): string {
+  const { source, span } = originOf(text, place)
   const { line, column } = positionAt(source.text, span.start)
   return `${printableLine(source.name)}:${line}:${column}`
 }
 
 /** The source line and the carets below it. A span over several lines is underlined to the end of its first one. */
-function snippet(source: SourceFile | undefined, span: Span | undefined, options: RenderOptions): string[] {
-  if (source === undefined || span === undefined) return []
+function snippet(text: SourceFile | undefined, place: Span | undefined, options: RenderOptions): string[] {
+  if (text === undefined || place === undefined) return []
+  const { source, span } = originOf(text, place)
   const { line, column } = positionAt(source.text, span.start)
   const whole = lineAt(source.text, line)
   const from = column - 1

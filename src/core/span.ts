@@ -4,6 +4,25 @@
 export interface SourceFile {
   readonly name: string
   readonly text: string
+  /** Set for a text that was put together of others (INCLUDE): in order, without gaps. */
+  readonly parts?: readonly SourcePart[]
+}
+
+/** Where a part of a text that was put together comes from: `[start, end)` of it is `source` from `offset` on. */
+export interface SourcePart {
+  readonly start: number
+  readonly end: number
+  readonly source: SourceFile
+  readonly offset: number
+}
+
+/** The file and the place in it that a place in a text stands for. */
+export function originOf(source: SourceFile, span: Span): { readonly source: SourceFile; readonly span: Span } {
+  const part = source.parts?.findLast(({ start }) => start <= span.start)
+  if (part === undefined) return { source, span }
+  const shift = part.offset - part.start
+  const end = Math.min(span.end, part.end)
+  return { source: part.source, span: { start: span.start + shift, end: Math.max(span.start, end) + shift } }
 }
 
 /** A half-open range `[start, end)` of UTF-16 offsets into `SourceFile.text`. */

@@ -49,9 +49,9 @@ export function parseContextReference(text: string, what: string): ContextRefere
   })
 }
 
-/** True when the text names something that is on this machine as files, so that nothing has to be fetched or unpacked. */
-export function isLocalReference({ kind }: ContextReference): boolean {
-  return kind === 'directory' || kind === 'image'
+/** A context as messages may show it: without the name and password of a URL. */
+export function withoutCredentials(text: string): string {
+  return text.replace(/^(\w+:\/\/)[^/@\s]+@/, '$1')
 }
 
 function isDirectory(path: string): boolean {

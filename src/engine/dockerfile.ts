@@ -12,7 +12,7 @@ import { readIgnoreFile } from '../frontend/dockerignore.js'
 import type { NamedContext } from '../frontend/options.js'
 import { readTextIfExists } from '../io/fs.js'
 import type { ContextDirectories, ContextDirectory } from '../ops/context.js'
-import { type ContextReference, parseContextReference } from './context-reference.js'
+import { type ContextReference, parseContextReference, withoutCredentials } from './context-reference.js'
 import { type FetchedReference, openDirectory } from './contexts.js'
 import type { BuildOptions } from './options.js'
 
@@ -21,6 +21,8 @@ export interface BuildFiles {
   readonly source: SourceFile
   /** A text that names the context from build to build. */
   readonly place: string
+  /** The directory of the Dockerfile in the context; empty for its top, and for a Dockerfile from elsewhere. */
+  readonly includesFrom: string
   readonly ignore: readonly string[]
   readonly directories: ContextDirectories
   readonly contexts: Readonly<Record<string, NamedContext>>
@@ -35,7 +37,7 @@ export type References = Readonly<Record<string, { readonly reference: ContextRe
 export function namedReferences({ buildContexts = {} }: BuildOptions): References {
   return Object.fromEntries(
     Object.entries(buildContexts).map(([name, value]) => {
-      const what = `the build context ${name}=${value}`
+      const what = `the build context ${name}=${withoutCredentials(value)}`
       checkName(name, what)
       const reference = parseContextReference(value, what)
       if (reference.kind !== 'stdin') return [name, { reference, what }]
@@ -64,6 +66,8 @@ export function readLocalFiles(options: BuildOptions): BuildFiles | undefined {
 export interface MainFiles {
   readonly source: SourceFile
   readonly place: string
+  /** See `BuildFiles`. */
+  readonly includesFrom: string
   readonly ignore: readonly string[]
   /** Undefined for an image. */
   readonly directory: ContextDirectory | undefined
@@ -72,12 +76,19 @@ export interface MainFiles {
 
 /** The main context, where it is a directory, with a build file that is a file of this machine. */
 export function readLocalMain({ context, dockerfile }: BuildOptions): MainFiles | undefined {
-  const reference = parseContextReference(context, `the context ${context}`)
+  const reference = parseContextReference(context, `the context ${withoutCredentials(context)}`)
   if (reference.kind !== 'directory') return undefined
   if (dockerfile !== undefined && 'path' in dockerfile && isFetchedPath(dockerfile.path)) return undefined
   const { directory } = openDirectory(reference.path)
   const { source, path } = readDockerfile(directory, context, dockerfile)
-  return { source, place: directory, ignore: ignorePatterns(directory, path), directory: { path: directory } }
+  const ignore = ignorePatterns(directory, path)
+  return { source, place: directory, includesFrom: directoryIn(directory, path), ignore, directory: { path: directory } }
+}
+
+/** Where a Dockerfile is in a context; empty for its top, and for a Dockerfile from elsewhere. */
+export function directoryIn(root: string, dockerfile: string | undefined): string {
+  const directory = dockerfile === undefined ? '' : relative(root, dirname(resolve(dockerfile)))
+  return directory.startsWith('..') || isAbsolute(directory) ? '' : directory
 }
 
 /** The main context and the named ones. */

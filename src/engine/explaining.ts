@@ -37,12 +37,12 @@ export function createExplaining(
   })
   return {
     begin(steps) {
-      found = steps
+      found = [...found, ...steps]
     },
     async explain(step, ctx) {
+      // Generators of attestations are no steps of the Dockerfile.
       const owner = (await open()).find((explanations) => explanations.has(step.vertex))
-      if (owner === undefined) throw new Error(`${step.vertex.name} is in no plan`)
-      return owner.explain(step, ctx)
+      return owner?.explain(step, ctx) ?? { kind: 'needed', text: 'something beside the Dockerfile needs it' }
     },
     succeeded: (step) => void ended.push({ step, succeeded: true }),
     failed: (step) => void ended.push({ step, succeeded: false }),

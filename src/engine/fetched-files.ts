@@ -6,7 +6,7 @@
  * through links that lead out of it.
  */
 import { readFileSync } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
+import { isAbsolute, join, posix } from 'node:path'
 import { ContextTree } from '../context/tree.js'
 import { BuildError } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
@@ -18,7 +18,7 @@ import type { Scope } from '../io/scope.js'
 import { layerStack, resolvePath } from '../layer/stack.js'
 import type { ContextDirectory } from '../ops/context.js'
 import { layerDirectories } from '../ops/stack.js'
-import { type ContextReference, parseContextReference } from './context-reference.js'
+import { type ContextReference, parseContextReference, withoutCredentials } from './context-reference.js'
 import { type ContextWorld, type FilesContext, fetchContext, makeScratch, openDirectory } from './contexts.js'
 import {
   type BuildFiles,
@@ -68,10 +68,10 @@ function keepsGitDir({ buildArgs = {} }: BuildOptions): boolean {
 
 async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<MainFiles> {
   const { context } = options
-  const reference = parseContextReference(context, `the context ${context}`)
+  const reference = parseContextReference(context, `the context ${withoutCredentials(context)}`)
   checkStdin(reference, options)
   const main = await openMain(reference, world)
-  const common = { source: await readSource(main, options, world), place: context }
+  const common = { source: await readSource(main, options, world), place: context, includesFrom: includesFrom(options) }
   if (main.kind === 'image') return { ...common, ignore: [], directory: undefined, contextImage: main.reference }
   const { directory: path, origin } = main
   if (origin === 'local') return { ...common, ignore: ignorePatterns(path, undefined), directory: { path } }
@@ -87,6 +87,13 @@ function directoryOf(
   return { path, memos: makeScratch(world), shown: withoutCredentials(text), timeSeconds, pinned }
 }
 
+/** A Dockerfile that is named is in the context, unless it comes from elsewhere. */
+function includesFrom({ dockerfile }: BuildOptions): string {
+  if (dockerfile === undefined || !('path' in dockerfile) || isFetchedPath(dockerfile.path)) return ''
+  const directory = posix.normalize(posix.dirname(dockerfile.path))
+  return directory === '.' || directory.startsWith('..') || directory.startsWith('/') ? '' : directory
+}
+
 function checkStdin({ kind }: ContextReference, { dockerfile }: BuildOptions): void {
   if (kind !== 'stdin' || dockerfile === undefined || !('path' in dockerfile) || dockerfile.path !== '-') return
   throw new BuildError('USAGE_BAD_ARGUMENT', 'stdin cannot be both the context and the Dockerfile')
@@ -99,10 +106,6 @@ async function openMain(reference: ContextReference, world: ContextWorld): Promi
   const main = await fetchContext(reference, 'main', what, world)
   warnOfIgnoreFile(main, what, world)
   return main
-}
-
-function withoutCredentials(text: string): string {
-  return text.replace(/^(\w+:\/\/)[^/@\s]+@/, '$1')
 }
 
 /** BuildKit passes over it in silence, and then files are in the image that nobody wanted there. */

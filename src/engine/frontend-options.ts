@@ -3,6 +3,7 @@ import type { Platform } from '../core/platform.js'
 import { type FrontendOptions, frontendOptions } from '../frontend/options.js'
 import type { BuildFiles } from './dockerfile.js'
 import type { BuildOptions, EngineSettings } from './options.js'
+import { stepVolumes } from './volumes.js'
 
 /** Everything from outside the Dockerfile that its plan depends on. */
 export function planOptions(
@@ -25,6 +26,8 @@ export function planOptions(
     allow: options.allow ?? [],
     hostNames: (options.addHosts ?? []).map(({ name }) => name),
     shmSizeBytes: options.shmSizeBytes,
+    confinement: options.confinement ?? {},
+    volumes: stepVolumes(options.volumes ?? []),
     sbom: options.attestations?.sbom !== undefined,
   })
 }

@@ -10,6 +10,7 @@ import type { Diagnostic } from '../core/diagnostic.js'
 import type { Digest } from '../core/digest.js'
 import { type Platform, platformOf } from '../core/platform.js'
 import type { StepReason } from '../core/reason.js'
+import type { Confinement } from '../graph/op.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 import type { LoggedStep } from './step-log.js'
 
@@ -168,6 +169,22 @@ export interface CacheSummary {
   readonly text: string
 }
 
+/** Which layers of the image become one: all that the build made on its base, all there are, or the last so many. */
+export type Squash = 'stage' | 'all' | number
+
+/** A volume for RUN: a file or directory of this machine, or one of the store's volumes by name. */
+export interface BuildVolume {
+  readonly source: { readonly hostPath: string } | { readonly name: string }
+  /** Absolute, clean, not `/`. */
+  readonly target: string
+  /** `overlay`: RUN may write, and what it writes is thrown away. */
+  readonly access: 'ro' | 'rw' | 'overlay'
+  /** Give its files to the user of the step; false. */
+  readonly chown?: boolean | undefined
+  /** For `rw` and names: steps may come from the cache, whatever is in it; false. */
+  readonly cacheable?: boolean | undefined
+}
+
 /** What to build and how. */
 export interface BuildOptions extends EngineOptions {
   /**
@@ -210,7 +227,14 @@ export interface BuildOptions extends EngineOptions {
   readonly proxyEnv?: readonly string[] | undefined
   readonly allow?: readonly ('network.host' | 'security.insecure')[] | undefined
   readonly shmSizeBytes?: number | undefined
+  /** Layers of the image become one; none. */
+  readonly squash?: Squash | undefined
+  /** What RUN sees of this machine. */
+  readonly volumes?: readonly BuildVolume[] | undefined
+  /** Limits of RUN; outside keys. */
   readonly limits?: ResourceLimits | undefined
+  /** How RUN is held besides; in keys. */
+  readonly confinement?: Confinement | undefined
   /** Build twice without the cache, and refuse when the images differ; false. */
   readonly verifyReproducible?: boolean | undefined
   /** How many steps run at once; the number of cores, at least 4. */

@@ -99,7 +99,12 @@ async function exportImage(
   const { engine, layers, assembler, isIndex, attestations } = work
   const images = await assembler.images(timesOf(output, work.epoch))
   const names = [...work.names, ...(output.names ?? []).map(requireReference)]
+  const annotations = output.annotations ?? {}
+  const isAnnotated = Object.keys(annotations).length > 0
   await saveImages(images, attestations, engine)
+  if (isAnnotated && !push) {
+    for (const image of images) saveImage(engine, image, [await keptManifest(output, image, annotations, id, work)])
+  }
   for (const name of names) engine.store.images.setTag(tagOf(name, images, engine))
   if (!push) return undefined
   if (names.length === 0) {
@@ -117,7 +122,7 @@ async function exportImage(
   const pushed = await pushAll(
     {
       images: images.map((image) => ({ image, attestations: saidOf(image, attestations) })),
-      ...{ isIndex, names, choice: choiceOf(output), format, annotations: output.annotations ?? {}, progressId: id },
+      ...{ isIndex, names, choice: choiceOf(output), format, annotations, progressId: id },
       ...{ storage: attestations?.storage ?? 'index', ociArtifact: output.ociArtifact ?? false },
       annotate: work.annotate,
     },
@@ -140,6 +145,20 @@ export function mainImage<Image extends { readonly platform: Platform }>(
 ): Image {
   const platforms = images.map(({ platform }) => platform)
   return images[bestPlatform(platforms, hostPlatform)] ?? images[0]
+}
+
+/** Annotations are in the manifest alone: it is made now, so that a later push or save hands them on. */
+async function keptManifest(
+  output: Extract<BuildOutput, { type: 'image' }>,
+  image: AssembledImage,
+  annotations: Readonly<Record<string, string>>,
+  id: string,
+  { engine, layers }: OutputWork,
+): Promise<Descriptor> {
+  const format: ManifestFormat = output.ociMediaTypes === false ? 'docker' : 'oci'
+  const described = await describeWithBlobs(image, { choice: choiceOf(output), format, annotations }, id, engine, layers)
+  engine.store.blobs.writeBytes(described.rawManifest)
+  return described.descriptor
 }
 
 /** What is said about an image of this build. */

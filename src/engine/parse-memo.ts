@@ -34,7 +34,8 @@ export async function parseRemembered(source: SourceFile, place: string, directo
   const builtBy = basename(fileURLToPath(import.meta.url))
   if (!/^part-[A-Z0-9]{8}\.js$/.test(builtBy)) return parseAnew(source)
   const path = join(directory(), `tree-${hexOf(digestOf(place)).slice(0, 32)}.json`)
-  const key = digestOf(`${builtBy}\n${source.name}\n${source.text}`)
+  const names = [source, ...(source.parts ?? []).map((part) => part.source)].map(({ name }) => name)
+  const key = digestOf(`${builtBy}\n${names.join('\0')}\n${source.text}`)
   const known = readRemembered(path)
   if (known?.key === key) return known.parsed
   const parsed = await parseAnew(source)

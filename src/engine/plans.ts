@@ -6,9 +6,11 @@ import { formatPlatform, type Platform } from '../core/platform.js'
 import { analyze } from '../frontend/analyze.js'
 import { lower } from '../frontend/lower.js'
 import { type ImageLookup, imageKey, type ResolvedImage, resolve } from '../frontend/resolve.js'
+import { hasIncludes, onlyIfOurs } from '../frontend/syntax.js'
 import type { BuildPlan } from '../graph/op.js'
 import type { BuildWork } from './build-work.js'
 import { lintBuild } from './checks.js'
+import type { BuildFiles } from './dockerfile.js'
 import type { Engine } from './engine.js'
 import { planOptions } from './frontend-options.js'
 import { findImage } from './images.js'
@@ -31,7 +33,10 @@ export async function makePlans(work: BuildWork): Promise<Planned> {
   const { files, options, engine, layers } = work
   const { settings, ctx } = engine
   const place = `${files.place}\n${files.source.name}`
-  const parsed = await parseRemembered(files.source, place, () => engine.store.directory('memo'))
+  const memo = (): string => engine.store.directory('memo')
+  const read = await parseRemembered(files.source, place, memo)
+  const whole = hasIncludes(read) ? await parseWhole(read, files, place, memo) : read
+  const parsed = onlyIfOurs(whole, options.buildArgs ?? {})
   const lookup = lookUpOnce(options.pull ?? 'missing', engine, layers)
   const warnings = new Map<string, Diagnostic>()
   const warn = (diagnostics: readonly Diagnostic[]): void => {
@@ -59,6 +64,12 @@ export async function makePlans(work: BuildWork): Promise<Planned> {
     plans.push(await plan(epoch.options, platform))
   }
   return { plans, epoch: epoch.seconds, warnings: [...warnings.values()] }
+}
+
+/** The tree of a file and of all that it includes. */
+async function parseWhole(parsed: Parsed, files: BuildFiles, place: string, memo: () => string): Promise<Parsed> {
+  const { expandIncludes, parseLabs } = await import('./include.js')
+  return parseRemembered(await expandIncludes(parsed, { ...files, parse: parseLabs }), `${place}\nwhole`, memo)
 }
 
 /** SOURCE_DATE_EPOCH in seconds, and the options in which that is what it says. */

@@ -5,6 +5,7 @@
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { hideCredentials } from '../core/address.js'
 import type { BuildEvent } from '../core/context.js'
 import { BuildError } from '../core/errors.js'
 import { formatPlatform } from '../core/platform.js'
@@ -84,16 +85,21 @@ function describe(
   options: BuildOptions,
 ): Pick<BuildRecord, 'context' | 'dockerfile' | 'buildArgs' | 'names' | 'target' | 'platform'> {
   const { context, dockerfile, target, platforms, tags = [], buildArgs = {} } = options
-  const shown = Object.entries(buildArgs).map(([name, value]) => [name, soundsSecret(name) ? '***' : value])
+  const shown = Object.entries(buildArgs).map(([name, value]) => [name, soundsSecret(name) ? '***' : hideCredentials(value)])
   return {
-    // Addresses and stdin stay as they were given.
-    context: context === '-' || context.includes('://') ? context : resolve(context),
-    dockerfile: dockerfile === undefined ? 'Dockerfile' : 'text' in dockerfile ? dockerfile.name : dockerfile.path,
+    // Addresses and stdin stay as they were given, but for what lets somebody in.
+    context: isAddress(context) ? hideCredentials(context) : resolve(context),
+    dockerfile:
+      dockerfile === undefined ? 'Dockerfile' : hideCredentials('text' in dockerfile ? dockerfile.name : dockerfile.path),
     ...(target === undefined ? {} : { target }),
     ...(platforms === undefined ? {} : { platform: platforms.map(formatPlatform).join(',') }),
     buildArgs: Object.fromEntries(shown),
     names: tags,
   }
+}
+
+function isAddress(context: string): boolean {
+  return context === '-' || context.includes('://') || /^[\w.-]+@[\w.-]+:/.test(context)
 }
 
 /** One line for each event, in memory until a step runs. */

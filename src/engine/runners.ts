@@ -18,6 +18,7 @@ import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
 import type { BuildOptions, SecretSource } from './options.js'
+import { volumeDirectories, volumeOpener } from './volumes.js'
 
 /** The world of one build. */
 export function createPorts(
@@ -56,7 +57,7 @@ function createRunners(
   return {
     image: createImageRunner(layers),
     context: createContextRunner({
-      directories,
+      directories: new Map([...directories, ...volumeDirectories(options)]),
       memoDirectory: engine.contextMemo ?? store.directory('memo'),
       pool,
       nowMs: settings.now,
@@ -70,7 +71,8 @@ function createRunners(
       findSecret: secretFinder(options.secrets ?? {}),
       secretsInKey: new Set(Object.entries(options.secrets ?? {}).flatMap(([id, { inKey }]) => (inKey ? [id] : []))),
       ssh: options.ssh ?? {},
-      stateDirectory: settings.stateDirectory,
+      privateDirectory: async () => (await engine.openSandbox()).privateDirectory(),
+      openVolume: volumeOpener(options, store.root),
       cacheDirectories: options.cacheMounts ?? {},
       cacheTravel,
       openSandbox: engine.openSandbox,

@@ -113,9 +113,11 @@ async function viewOf(plan: BuildPlan, { vertex: id }: PlannedScan, work: SbomWo
 }
 
 function solvePart(plan: BuildPlan, rootfs: VertexId, { engine, ports, jobs }: SbomWork, ctx: Context): ReturnType<typeof solve> {
+  // Only steps of the Dockerfile are explained.
+  const { explainer: _, ...unexplained } = ports
   // What was asked to run again has run by now.
   const vertices = plan.vertices.map((vertex) => ({ ...vertex, ignoreCache: false }))
-  return solve({ ...plan, vertices, image: { ...plan.image, rootfs } }, { jobs, now: engine.settings.now }, ports, ctx)
+  return solve({ ...plan, vertices, image: { ...plan.image, rootfs } }, { jobs, now: engine.settings.now }, unexplained, ctx)
 }
 
 const sourceDirectory = '/run/src'

@@ -75,7 +75,7 @@ export class Explanations {
   /** Why `step` runs. */
   async explain(step: MissedStep, ctx: Context): Promise<StepReason> {
     const { vertex, key, content } = step
-    const lists = await this.#listFiles(step)
+    if (this.#options.keep) await this.#keepLists(step)
     if (vertex.ignoreCache) return this.#noCacheReason(vertex)
     const index = this.#steps.findIndex(({ id }) => id === vertex.id)
     const trace = this.#journal.steps[this.#matches.get(index) ?? -1]
@@ -91,10 +91,7 @@ export class Explanations {
     const nearest = nearestState(now, trace.states)
     if (nearest === undefined) return neverBuilt
     ctx.emit({ type: 'debug', area: 'explain', message: `${vertex.name}: nearest is ${nearest.definition}` })
-    const files: ListFiles = (component) => ({
-      now: lists.get(component),
-      earlier: readFileList(this.#options.folder, nearest.parts[component] ?? ''),
-    })
+    const files = await this.#listFiles(step, nearest)
     const changes = findChanges(now, nearest, files, this.#declared)
     if (changes.length === 0) changes.push(step.stale ? { kind: 'input', name: now.inputs[0]?.name ?? '' } : { kind: 'version' })
     return { kind: 'changed', text: changesText(changes), changes }
@@ -128,16 +125,24 @@ export class Explanations {
     return this.#journal.steps.filter(({ place }, i) => !matched.has(i) && !stages.has(place.stage))
   }
 
-  /** Lists what the step selects now, and keeps the lists for later comparisons. */
-  async #listFiles({ parts }: MissedStep): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>> {
-    const { folder, keep, now } = this.#options
-    const lists = new Map<string, ReadonlyMap<string, string>>()
-    for (const { component, digest, list } of parts?.selections ?? []) {
-      const files = await list()
-      lists.set(component, files)
-      if (keep && !hasFileList(folder, digest, now())) writeFileList(folder, digest, files)
+  /** Keeps what the step selects now for later comparisons; what was kept already is not listed again. */
+  async #keepLists({ parts }: MissedStep): Promise<void> {
+    const { folder, now } = this.#options
+    for (const { digest, list } of parts?.selections ?? []) {
+      if (!hasFileList(folder, digest, now())) writeFileList(folder, digest, await list())
     }
-    return lists
+  }
+
+  /** The lists of the selections that are not what they were, now and in `nearest`. */
+  async #listFiles({ parts }: MissedStep, nearest: StepState): Promise<ListFiles> {
+    const { folder } = this.#options
+    const lists = new Map<string, ReturnType<ListFiles>>()
+    for (const { component, digest, list } of parts?.selections ?? []) {
+      const old = nearest.parts[component]
+      if (old === undefined || old === digest) continue
+      lists.set(component, { now: await list(), earlier: readFileList(folder, old) })
+    }
+    return (component) => lists.get(component) ?? { now: undefined, earlier: undefined }
   }
 
   #noCacheReason(vertex: Vertex): StepReason {

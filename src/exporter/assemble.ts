@@ -58,7 +58,7 @@ export function imageOf(config: ImageConfig, rawConfig: string = JSON.stringify(
  * The same history with as many entries that have a layer as there are layers. Bases without a history, or with one that
  * does not match, get plain entries for their layers; an own instruction without its layer is a bug.
  */
-function matchLayers(history: readonly PlannedHistory[], layers: ImageLayers): readonly PlannedHistory[] {
+export function matchLayers(history: readonly PlannedHistory[], layers: ImageLayers): readonly PlannedHistory[] {
   const own = history.filter((entry) => entry.inherited === undefined)
   const inherited = history.filter((entry) => entry.inherited !== undefined)
   const baseCount = layers.diffIds.length - own.filter((entry) => entry.vertex !== undefined).length

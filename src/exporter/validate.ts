@@ -38,7 +38,7 @@ export async function validateImage(descriptor: Descriptor, open: OpenBytes): Pr
     throw invalid(`the manifest has ${manifest.layers.length} layers, the config ${said.length} DiffIDs`)
   }
   for (const [i, layer] of manifest.layers.entries()) {
-    const found = await layerDiffId(layer, open)
+    const found = await validateLayer(layer, open)
     if (found !== said[i]) throw invalid(`layer ${i + 1} unpacks to ${found}, the config says ${said[i]}`)
   }
   checkHistory(config)
@@ -62,8 +62,8 @@ async function readJson(blob: Descriptor, open: OpenBytes, what: string): Promis
   }
 }
 
-/** Compressed and uncompressed bytes are hashed in one pass. */
-async function layerDiffId(layer: Descriptor, open: OpenBytes): Promise<DiffID> {
+/** Checks the bytes of a layer's blob and finds its DiffID: both are hashed in one pass. @throws BuildError IMAGE_INVALID */
+export async function validateLayer(layer: Descriptor, open: OpenBytes): Promise<DiffID> {
   const compression = layerCompression(layer.mediaType)
   if (compression === undefined) throw invalid(`${layer.mediaType} is no media type of a layer`)
   const hash = createHash('sha256')

@@ -17,10 +17,11 @@ import { collectProblems, errorAt, placeIn, problem } from './problem.js'
 import { reachableStages } from './reachable.js'
 import { findSource } from './sources.js'
 import type { Analysis, FileSource, Stage, Step } from './stages.js'
+import { checkSyntax } from './syntax.js'
 
 /** Makes stages of a syntax tree. Never throws for what is wrong with the file: see `diagnostics`. */
 export function analyze(ast: Dockerfile, options: FrontendOptions): Analysis {
-  const diagnostics: Diagnostic[] = []
+  const diagnostics: Diagnostic[] = checkSyntax(ast, options.buildArgs)
   const platform = options.platform ?? options.buildPlatform
   const { globals: globalSteps, stages: groups } = groupByStage(ast, diagnostics)
   const predefined = predefinedArgs(options.buildPlatform, platform, options.target ?? lastStageName(ast), options.buildArgs)
@@ -56,6 +57,8 @@ function groupByStage(
   const globals: Step[] = []
   const stages: { from: FromInstruction; steps: Step[] }[] = []
   for (const instruction of ast.instructions) {
+    // Only where nothing is built (fmt, lint --fix) a file is looked at without what it includes.
+    if (instruction.kind === 'include') continue
     const step: Step = { instruction, source: ast.source, trigger: undefined }
     if (instruction.kind === 'from') stages.push({ from: instruction, steps: [] })
     else if (stages.length > 0) stages.at(-1)?.steps.push(step)

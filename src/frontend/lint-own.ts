@@ -115,6 +115,8 @@ function lintDestination({ findings }: StepScope, instruction: CopyInstruction):
   const count = instruction.sources.length + instruction.heredocs.length
   const { text, span } = instruction.destination
   if (count < 2 || /(^|\/)\.{0,2}["']?$/.test(text) || text.includes('$')) return
+  // A here-document with a blank in it: an error that says so.
+  if (instruction.sources.some((source) => /^\d*<<-?$/.test(source.text))) return
   const detail = `${instruction.keyword} has ${count} sources, so its destination "${text}" must be a directory and end with /`
   findings.add('MultipleSourcesNeedDirectory', instruction, detail, { span, hint: `write ${text}/` })
 }

@@ -8,7 +8,7 @@ import { boolFlag, expandFlag, findFlag, findFlags, flagWord } from './expand.js
 import { parseOwner } from './lower-workdir.js'
 import { absolutePath } from './paths.js'
 import { InputList } from './plan-builder.js'
-import { placeIn, problem } from './problem.js'
+import { type Place, placeIn, problem } from './problem.js'
 import type { InputFiles, StageLowering } from './stage-lowering.js'
 import type { Step } from './stages.js'
 
@@ -44,6 +44,7 @@ function lowerFiles(lowering: StageLowering, step: Step, instruction: CopyInstru
   const link = boolFlag(step, 'link') ?? false
   const written = lowering.expand(step, instruction.destination)
   const destination = absolutePath(state.cwd, written)
+  for (const { text, span } of instruction.sources) checkHeredocMiss(text, instruction, placeIn(step, span))
   checkDestination(step, instruction, destination)
   const details = lowering.details(step, lowering.ignoreCache)
   const sources = [...planSources(lowering, step, instruction, request, { parents, details })]
@@ -115,14 +116,31 @@ function* planSources(
 ): Generator<PlannedSource> {
   checkChecksum(step, instruction, add)
   for (const word of instruction.sources) {
-    const text = lowering.expand(step, word)
     const place = placeIn(step, word.span)
+    const text = lowering.expand(step, word)
     const remote = remoteSource(text, { add, place, plan: lowering.plan, details })
     if (remote === undefined)
       yield localSource(text, lowering, files(), { parents, unpack: add === undefined ? false : (add.unpack ?? true) })
     else yield remote
   }
   if (instruction.heredocs.length > 0) yield* inlineSources(lowering, step, instruction.heredocs)
+}
+
+/** A here-document that is no such: its mark apart from its word (RUN allows that, COPY and ADD do not), or the shell's `<<<`. */
+function checkHeredocMiss(text: string, { kind, sources, destination }: CopyInstruction, place: Place): void {
+  const name = kind.toUpperCase()
+  if (/^\d*<<-?$/.test(text)) {
+    const next = [...sources, destination].find(({ span }) => span.start > place.span.start)?.text ?? 'EOF'
+    const message = `"${text}" stands apart from its word, so ${name} takes both for files`
+    throw problem(place, 'DOCKERFILE_BAD_ARGUMENT', message, `write ${text}${next} without a blank`)
+  }
+  if (!/^<<<[^<]/.test(text)) return
+  throw problem(
+    place,
+    'DOCKERFILE_BAD_ARGUMENT',
+    `"${text}" is no here-document of ${name}`,
+    `write <<${text.slice(3)} and the text in lines of its own`,
+  )
 }
 
 function checkChecksum(step: Step, instruction: CopyInstruction, add: AddFlags | undefined): void {

@@ -27,12 +27,18 @@ export function lowerRun(lowering: StageLowering, step: Step, instruction: RunIn
     hostname: options.buildArgs.BUILDKIT_SANDBOX_HOSTNAME ?? 'buildkitsandbox',
     network: networkOf(lowering, step),
     security: securityOf(lowering, step),
-    mounts: [...mounts, ...(command.script === undefined ? [] : [scriptMount(lowering, command.script, inputs)])],
+    mounts: [
+      ...volumeMounts(lowering, mounts, inputs),
+      ...mounts,
+      ...(command.script === undefined ? [] : [scriptMount(lowering, command.script, inputs)]),
+    ],
     hostNames: options.hostNames,
     ...(options.shmSizeBytes === undefined ? {} : { shmSizeBytes: options.shmSizeBytes }),
+    ...(Object.keys(options.confinement).length === 0 ? {} : { confinement: options.confinement }),
   }
   rejectDevices(step)
-  const details = lowering.details(step, lowering.ignoreCache, command.heredoc)
+  const isLive = op.mounts.some((mount) => mount.kind === 'volume' && mount.input === undefined && !isCacheable(lowering, mount))
+  const details = lowering.details(step, lowering.ignoreCache || isLive, command.heredoc)
   const args = state.args.map(([name, value]) => [name, state.env.get(name) ?? value] as const)
   lowering.commitLayer(runText(command.argv, args), plan.add(op, inputs.ids, details))
 }
@@ -70,6 +76,22 @@ function scriptMount(lowering: StageLowering, script: { name: string; content: s
   const op: InlineOp = { kind: 'inline', files: [{ name: script.name, content: script.content, mode: 0o755 }] }
   const vertex = lowering.plan.add(op, [], { name: '[internal] preparing inline document', ignoreCache: false })
   return { kind: 'bind', input: inputs.add(vertex), source: '/', target: scriptDirectory, readonly: true }
+}
+
+/** The volumes of the build, but where the step mounts something itself. */
+function volumeMounts({ options, plan }: StageLowering, own: readonly ExecMount[], inputs: InputList): ExecMount[] {
+  const taken = new Set(own.map((mount) => mount.target))
+  return options.volumes
+    .filter(({ target }) => !taken.has(target))
+    .map(({ target, access, chown, content }) => {
+      const mount = { kind: 'volume' as const, target, access, chown }
+      if (content === undefined) return mount
+      return { ...mount, input: inputs.add(plan.addContext(content.context, [])), source: content.path }
+    })
+}
+
+function isCacheable({ options }: StageLowering, { target }: ExecMount): boolean {
+  return options.volumes.some((volume) => volume.target === target && volume.cacheable)
 }
 
 function networkOf({ options }: StageLowering, step: Step): ExecOp['network'] {

@@ -1,5 +1,6 @@
 /** What a Dockerfile is planned with: everything from outside the file. Defaults are filled in here, once. */
 import type { Platform } from '../core/platform.js'
+import type { Confinement } from '../graph/op.js'
 
 /** What `--build-context name=…` stands for. `ignore` are that context's own ignore patterns. */
 export type NamedContext =
@@ -8,6 +9,17 @@ export type NamedContext =
 
 /** Rights a build may be given beyond the sandbox (`--allow`). */
 export type Entitlement = 'network.host' | 'security.insecure'
+
+/** A volume for all RUN steps (`--volume`). */
+export interface StepVolume {
+  readonly target: string
+  readonly access: 'ro' | 'rw' | 'overlay'
+  /** The context that stands for its content, and the place in it; undefined: its content is not in keys. */
+  readonly content: { readonly context: string; readonly path: string } | undefined
+  readonly chown: boolean
+  /** Steps may come from the cache although the content is not in their keys. */
+  readonly cacheable: boolean
+}
 
 /** Options of `analyze`, `resolve` and `lower`. */
 export interface FrontendOptions {
@@ -36,6 +48,8 @@ export interface FrontendOptions {
   /** Names of `--add-host`. */
   readonly hostNames: readonly string[]
   readonly shmSizeBytes: number | undefined
+  readonly confinement: Confinement
+  readonly volumes: readonly StepVolume[]
   /** An SBOM is wanted: the plan says what else it lists. */
   readonly sbom: boolean
 }
@@ -57,6 +71,8 @@ export function frontendOptions(buildPlatform: Platform, given: Partial<Frontend
     allow: [],
     hostNames: [],
     shmSizeBytes: undefined,
+    confinement: {},
+    volumes: [],
     sbom: false,
     ...given,
   }

@@ -136,6 +136,18 @@ export type ExecMount =
       readonly readonly: boolean
     }
   | { readonly kind: 'tmpfs'; readonly target: string; readonly sizeBytes?: number }
+  /**
+   * What `--volume` mounts at `target`; where that is on this machine only the runner knows. With an `input` (a context) its
+   * content below `source` is in the key. `overlay`: what is written is thrown away. `chown`: its files are given to the user.
+   */
+  | {
+      readonly kind: 'volume'
+      readonly target: string
+      readonly access: 'ro' | 'rw' | 'overlay'
+      readonly input?: number
+      readonly source?: string
+      readonly chown: boolean
+    }
   | {
       readonly kind: 'secret'
       readonly id: string
@@ -156,6 +168,15 @@ export type ExecMount =
       readonly mode: number
     }
 
+/** What the command line says of how all commands of a build are held. Absent fields are the usual. */
+export interface Confinement {
+  /** Limits of setrlimit(2) by name in lower case; -1 is unlimited. */
+  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
+  readonly cgroupParent?: string
+  readonly noNewPrivileges?: boolean
+  readonly seccomp?: 'unconfined'
+}
+
 /** A command run in a container. The result is the layer of what it changed in its rootfs. */
 export interface ExecOp {
   readonly kind: 'exec'
@@ -174,6 +195,7 @@ export interface ExecOp {
   /** Names of `--add-host`; their addresses are outside the key. */
   readonly hostNames: readonly string[]
   readonly shmSizeBytes?: number
+  readonly confinement?: Confinement
 }
 
 /** Creates a directory with its parents (WORKDIR). */

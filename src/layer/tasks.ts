@@ -10,8 +10,9 @@ import { hashing } from '../io/stream.js'
 import { type AppliedLayer, type ApplyOptions, applyLayer } from './apply.js'
 import { compress, decompress } from './compress.js'
 import { digestLayer, type LayerDigest } from './digest.js'
+import { squashEntries } from './squash.js'
 import { layerStack } from './stack.js'
-import { packLayer } from './tar.js'
+import { packLayer, tarOfEntries } from './tar.js'
 
 /** For `digestLayerTask`. */
 export interface DigestLayerTask {
@@ -25,6 +26,27 @@ export interface DigestLayerTask {
 /** `digestLayer` in a worker. */
 export function digestLayerTask({ upper, hostLowers, ...options }: DigestLayerTask): LayerDigest {
   return digestLayer(upper, hostLowers === undefined ? options : { ...options, lowers: layerStack(hostLowers) })
+}
+
+/** For `squashLayerTask`. */
+export interface SquashLayerTask {
+  /** The layers to squash, bottom first. */
+  readonly uppers: readonly string[]
+  /** What lies below them, bottom first. */
+  readonly hostLowers: readonly string[]
+  /** The empty directory to fill. */
+  readonly target: string
+}
+
+/** Writes several layers as one. */
+export async function squashLayerTask({ uppers, hostLowers, target }: SquashLayerTask): Promise<LayerDigest> {
+  const entries = squashEntries(uppers, hostLowers.length === 0 ? undefined : layerStack(hostLowers))
+  await applyLayer(asyncBlocks(tarOfEntries(entries)), target, {}, new AbortController().signal)
+  return digestLayer(target)
+}
+
+async function* asyncBlocks(blocks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  yield* blocks
 }
 
 /** For `applyLayerTask`. */

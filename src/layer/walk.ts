@@ -58,7 +58,8 @@ export interface WalkOptions {
   readonly lowers?: FileView
 }
 
-interface Walk {
+/** What a walk carries along. */
+export interface Walk {
   readonly lowers: FileView | undefined
   /** Inode → path of its first name, of files with several names. */
   readonly firstNames: Map<number, string>
@@ -98,7 +99,8 @@ function* walkDirectory(walk: Walk, hostPath: string, path: string): Generator<L
   }
 }
 
-function describeFile(walk: Walk, path: string, hostPath: string, stats: Stats): LayerEntry | undefined {
+/** One entry that is no directory; undefined for a socket. `walk.firstNames` tells further names of a file from its first. */
+export function describeFile(walk: Walk, path: string, hostPath: string, stats: Stats): LayerEntry | undefined {
   const type = typeOf(stats)
   if (type === undefined) return undefined
   if (stats.nlink > 1) {
@@ -152,7 +154,8 @@ function wholeSeconds(stats: Stats, hostPath: string): number {
   return Number((exact - (((exact % billion) + billion) % billion)) / billion)
 }
 
-function marker(type: 'whiteout' | 'opaque', path: string, hostPath: string): LayerEntry {
+/** A deletion, or the note that a directory is opaque. */
+export function marker(type: 'whiteout' | 'opaque', path: string, hostPath: string): LayerEntry {
   const nothing = { mode: 0, uid: 0, gid: 0, size: 0, mtime: 0, target: '', major: 0, minor: 0, xattrs: noXattrs }
   return { type, path, hostPath, ...nothing }
 }

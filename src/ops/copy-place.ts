@@ -151,8 +151,10 @@ function leafOf(
       return nodeOf(entry.type, viewPath, entry, metadata)
     case 'file':
       return fileOf(entry, metadata, placement, links)
-    default:
-      throw new BuildError('CONTEXT_UNSUPPORTED', `"${viewPath}" is a ${entry.type}, which no image can hold`)
+    case 'socket':
+      return emptyFile(metadata)
+    case 'directory':
+      throw new Error(`the directory "${viewPath}" is no leaf`)
   }
 }
 
@@ -165,6 +167,12 @@ function nodeOf(type: 'character' | 'block' | 'fifo', viewPath: string, entry: F
     throw new BuildError('CONTEXT_UNSUPPORTED', `"${viewPath}" is the device 0:0, which marks a deletion in a layer`)
   }
   return { kind: 'node', metadata, type, rdev: entry.rdev }
+}
+
+/** A socket has no form in an image: an empty file stands for it, as BuildKit has it. */
+function emptyFile(metadata: Metadata): LeafNode {
+  const nothing = { hostPath: '/dev/null', size: 0, ctimeMs: undefined, move: false, sha256: undefined }
+  return { kind: 'file', metadata: { ...metadata, xattrsFrom: [] }, ...nothing }
 }
 
 function fileOf(entry: FileEntry, metadata: Metadata, placement: Placement, links: Map<string, LeafNode>): LeafNode {

@@ -51,7 +51,8 @@ export async function runCopy(
   return await options.layers.finish(layer, await flushTree(tree, layer.upper, options.pool, ctx), ctx)
 }
 
-async function viewOfInput(input: VertexResult | undefined, options: CopyRunnerOptions, ctx: Context): Promise<FileView> {
+/** The files of an input; those of layers are here or come here. */
+export async function viewOfInput(input: VertexResult | undefined, options: CopyRunnerOptions, ctx: Context): Promise<FileView> {
   if (input === undefined) throw new Error('a copy names an input that it does not have')
   if (input.kind === 'files') return input.view
   return options.viewOf(await options.layers.directoriesOf(input.diffIds, ctx))

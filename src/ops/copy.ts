@@ -8,8 +8,8 @@
 import type { FileView } from '../core/view.js'
 import type { CopyOp } from '../graph/op.js'
 import type { WorkerPool } from '../io/pool.js'
-import type { OpRunner } from '../solver/ports.js'
-import { copyKey } from './copy-key.js'
+import type { OpRunner, VertexResult } from '../solver/ports.js'
+import { copyKey, selectedCopyKey } from './copy-key.js'
 import type { LayerPort } from './layer-port.js'
 
 /** What the runner of COPY needs. */
@@ -26,6 +26,11 @@ export interface CopyRunnerOptions {
 export function createCopyRunner(options: CopyRunnerOptions): OpRunner<CopyOp> {
   return {
     key: (op, inputs, _vertex, ctx) => copyKey(op, inputs, ctx),
+    async selected(op, inputs, parts, _vertex, ctx) {
+      const { viewOfInput } = await import('./copy-run.js')
+      const viewOf = (input: VertexResult): Promise<FileView> => viewOfInput(input, options, ctx)
+      return selectedCopyKey(op, inputs, parts, { pool: options.pool, viewOf }, ctx)
+    },
     async run(op, inputs, _vertex, ctx) {
       const { runCopy } = await import('./copy-run.js')
       return runCopy(op, inputs, options, ctx)

@@ -308,10 +308,20 @@ function reasonOf(error: unknown): string {
 function splitCredentials(text: string): { readonly url: string; readonly authorization: string | undefined } {
   const url = new URL(text)
   if (url.username === '' && url.password === '') return { url: text, authorization: undefined }
-  const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
+  const pair = [url.username, url.password].map(decodeSafely).join(':')
   url.username = ''
   url.password = ''
   return { url: url.href, authorization: `Basic ${Buffer.from(pair).toString('base64')}` }
+}
+
+/** What is no valid percent-encoding is taken as it is. */
+function decodeSafely(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch (error) {
+    if (error instanceof URIError) return text
+    throw error
+  }
 }
 
 /** A URL as messages may show it: without credentials. */

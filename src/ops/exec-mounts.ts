@@ -1,8 +1,9 @@
 /** The mounts of an exec op as mounts of a sandbox. What must be let go of afterwards is given to a scope. */
 
-import type { SandboxMount } from '../../sandbox/plan.js'
+import type { SandboxMount, SandboxUser } from '../../sandbox/plan.js'
 import type { Context } from '../core/context.js'
 import { SolveError } from '../core/errors.js'
+import type { FileView } from '../core/view.js'
 import type { CopyOp, ExecMount, ExecOp, Vertex } from '../graph/op.js'
 import type { Scope } from '../io/scope.js'
 import { applyLayer } from '../layer/apply.js'
@@ -18,20 +19,24 @@ import { layerDirectories } from './stack.js'
 /** The value of a secret, or undefined when there is none of that name. */
 export type FindSecret = (id: string) => Promise<Uint8Array | undefined>
 
+/** Where the volume for a target is on this machine; a new one starts with what `view` has there. */
+export type OpenVolume = (target: string, view: FileView) => Promise<string>
+
 /** What mounts are made from. */
 export interface MountPorts {
   readonly store: Store
   readonly findSecret: FindSecret
   /** What answers for the ssh mounts with these ids. */
   readonly ssh: Readonly<Record<string, SshSource>>
-  /** Where sockets are made. */
-  readonly stateDirectory: string
+  /** Where sockets are made: gone with this process, however it ends. */
+  readonly privateDirectory: () => Promise<string>
   /** Directories of this machine that stand in for the cache mounts with these ids (`--cache-mount`). */
   readonly cacheDirectories: Readonly<Record<string, string>>
   /** Caches of other machines that may have cache mounts. */
   readonly cacheTravel: CacheTravel | undefined
   /** Makes layers of what is mounted from a context: filtered, and owned by root as for COPY. */
   readonly copyRunner: OpRunner<CopyOp>
+  readonly openVolume: OpenVolume
 }
 
 /** Mounts in order, and the variables that secrets give. */
@@ -45,9 +50,16 @@ export interface PreparedMounts {
 /** docker's limit. */
 const secretLimitBytes = 500 * 1024
 
+/** What is mounted for: the op, its user and the files that it starts from. */
+export interface Mounting {
+  readonly op: ExecOp
+  readonly user: SandboxUser
+  readonly view: FileView
+}
+
 /** Prepares all mounts of an op. */
 export async function prepareMounts(
-  op: ExecOp,
+  { op, user, view }: Mounting,
   inputs: readonly VertexResult[],
   vertex: Vertex,
   ports: MountPorts,
@@ -70,6 +82,11 @@ export async function prepareMounts(
       case 'tmpfs':
         mounts.push(mount)
         break
+      case 'volume': {
+        const { volumeMount } = await import('./exec-volumes.js')
+        mounts.push(volumeMount(mount, await ports.openVolume(mount.target, view), user))
+        break
+      }
       case 'secret': {
         const secret = await secretMount(mount, ports)
         mounts.push(...secret.mounts)
@@ -191,7 +208,7 @@ async function sshMount(
     })
   }
   const { openSshSocket } = await import('./ssh-agent.js')
-  const socket = scope.use(await openSshSocket(source, ports.stateDirectory, mount))
+  const socket = scope.use(await openSshSocket(source, await ports.privateDirectory(), mount))
   return [{ kind: 'bind', hostPath: socket.path, target: mount.target, readonly: false }]
 }
 

@@ -33,8 +33,9 @@ export async function runExec(
   const lowers = layerDirectories(ports.store, baseLayers(inputs, op.base))
   const [sandbox, active] = await Promise.all([ports.openSandbox(), ports.store.snapshots.prepare()])
   scope.use(active)
-  const user = findUser(op.user, layerStack(lowers))
-  const { mounts, env, secrets } = await prepareMounts(op, inputs, vertex, ports, scope, ctx)
+  const view = layerStack(lowers)
+  const user = findUser(op.user, view)
+  const { mounts, env, secrets } = await prepareMounts({ op, user, view }, inputs, vertex, ports, scope, ctx)
   const output = openStepOutput(vertex.id, () => ports.store.directory('logs'), ports.now, ctx, secrets)
   scope.defer(() => output.close())
   const plan: SandboxPlan = {
@@ -52,9 +53,20 @@ export async function runExec(
     terminal: false,
     ...(op.shmSizeBytes === undefined ? {} : { shmSizeBytes: op.shmSizeBytes }),
     limits: ports.settings.limits,
+    ...confinementOf(op),
   }
   await runCommand(plan, sandbox, output, ports, ctx)
   return await commitLayer(active, { knownContent: noKnownContent }, ports, ctx)
+}
+
+function confinementOf({ confinement = {} }: ExecOp): Partial<SandboxPlan> {
+  const { ulimits, cgroupParent, noNewPrivileges, seccomp } = confinement
+  return {
+    ...(ulimits === undefined ? {} : { rlimits: ulimits }),
+    ...(cgroupParent === undefined ? {} : { cgroupParent }),
+    ...(noNewPrivileges === undefined ? {} : { noNewPrivileges }),
+    ...(seccomp === undefined ? {} : { seccompUnconfined: true }),
+  }
 }
 
 /** Nothing that a command wrote was hashed before. */

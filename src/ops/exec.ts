@@ -5,8 +5,8 @@
 import type { ResourceLimits, Sandbox } from '../../sandbox/plan.js'
 import type { CanonicalValue } from '../core/canonical.js'
 import type { Context } from '../core/context.js'
-import type { ExecOp, Vertex } from '../graph/op.js'
-import type { FileSelection, KeyParts, OpRunner, VertexInput } from '../solver/ports.js'
+import type { ExecMount, ExecOp, Vertex } from '../graph/op.js'
+import type { FileSelection, KeyParts, OpRunner, VertexInput, VertexResult } from '../solver/ports.js'
 import type { CommitPorts } from './commit.js'
 import type { MountPorts } from './exec-mounts.js'
 import { copyOfSource } from './exec-mounts-copy.js'
@@ -32,12 +32,25 @@ export interface ExecPorts extends MountPorts, Pick<CommitPorts, 'pool'> {
 export function createExecRunner(ports: ExecPorts): OpRunner<ExecOp> {
   return {
     key: (op, inputs, vertex, ctx) => execKey(op, inputs, vertex, ports, ctx),
+    async selected(op, inputs, parts, _vertex, ctx) {
+      if (!op.mounts.some((mount) => isSelection(mount, inputs))) return undefined
+      const { selectedExecKey } = await import('./exec-selected.js')
+      return selectedExecKey(op, inputs, parts, ports, ctx)
+    },
     async run(op, inputs, vertex, ctx) {
       const { runExec } = await import('./exec-run.js')
       return runExec(op, inputs, vertex, ports, ctx)
     },
   }
 }
+
+/** True for a mount of a part of a stage or image; all of one is no selection. */
+export function isSelection(mount: ExecMount, inputs: readonly VertexResult[]): mount is SelectedMount {
+  return mount.kind === 'bind' && mount.source !== '/' && inputs[mount.input]?.kind === 'layers'
+}
+
+/** A bind mount. */
+export type SelectedMount = Extract<ExecMount, { kind: 'bind' }>
 
 /** A salted hash for each secret that is to be in the key. Without the salt, which is this store's, it says nothing. */
 async function secretHashes(
@@ -67,9 +80,9 @@ async function execKey(
   const files: CanonicalValue[] = []
   const selections: FileSelection[] = []
   for (const mount of op.mounts) {
-    const index = mount.kind === 'bind' || mount.kind === 'cache' ? mount.input : undefined
+    const index = mount.kind === 'bind' || mount.kind === 'cache' || mount.kind === 'volume' ? mount.input : undefined
     const input = index === undefined ? undefined : inputs[index]
-    if (index === undefined || input?.vertex.op.kind !== 'context' || !('source' in mount)) continue
+    if (index === undefined || input?.vertex.op.kind !== 'context' || !('source' in mount) || mount.source === undefined) continue
     const parts = await copyRunner.key?.(copyOfSource(mount.source, false), [input], vertex, ctx)
     if (parts === undefined) throw new Error('copies have no key')
     files.push(parts.fields)

@@ -66,6 +66,17 @@ export interface OpRunner<O extends Op> {
    * context files, of a download. Undefined when the op's fields say everything.
    */
   key?(op: O, inputs: readonly VertexInput[], vertex: Vertex, ctx: Context): Promise<KeyParts>
+  /**
+   * For an op that takes only a part of the root filesystems among its inputs: the same as `key` with that part by content.
+   * Asked for when all other keys found nothing and the files are here; undefined when it would say no more than they do.
+   */
+  selected?(
+    op: O,
+    inputs: readonly VertexResult[],
+    parts: KeyParts | undefined,
+    vertex: Vertex,
+    ctx: Context,
+  ): Promise<KeyParts | undefined>
   run(op: O, inputs: readonly VertexResult[], vertex: Vertex, ctx: Context): Promise<OpResult>
 }
 

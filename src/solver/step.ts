@@ -68,7 +68,15 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
     const key = contentKeyOf(item, inputs, solving)
     const record = vertex.ignoreCache ? undefined : solving.ports.records.find(key.digest)
     if (record !== undefined) return useRecord(item, key, record, solving)
-    return await runStep(item, key, inputs, solving)
+    const isPart = takesParts(vertex, inputs, solving)
+    if (isPart) await fetchInputs(vertex, inputs, solving)
+    const selected = isPart ? await selectedKey(item, inputs, solving) : undefined
+    const same = selected === undefined || vertex.ignoreCache ? undefined : solving.ports.records.find(selected.digest)
+    if (same !== undefined) {
+      solving.ports.records.save({ ...same, key: key.digest, by: 'content', components: key.components })
+      return useRecord(item, key, same, solving)
+    }
+    return await runStep(item, key, selected, inputs, solving)
   } catch (error) {
     solving.report.failed(vertex, error)
     throw error
@@ -79,6 +87,7 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
 async function runStep(
   item: KeyedVertex,
   content: CacheKey,
+  selected: CacheKey | undefined,
   inputs: readonly StepOutcome[],
   solving: Solving,
 ): Promise<StepOutcome> {
@@ -94,7 +103,7 @@ async function runStep(
     if (!solving.ctx.signal.aborted) explainer?.failed(missed)
     throw error
   }
-  const outcome = saveResult(item, content, inputs, result, solving)
+  const outcome = saveResult(item, selected === undefined ? [content] : [content, selected], inputs, result, solving)
   explainer?.succeeded(missed)
   return outcome
 }
@@ -152,12 +161,29 @@ function useRecord(item: KeyedVertex, content: CacheKey, record: CacheRecord, so
 }
 
 /** What a record by definition has that one by content has not. */
-function byDefinition({ key }: KeyedVertex, contentKey: Digest): Pick<CacheRecord, 'key' | 'by' | 'components' | 'contentKey'> {
-  return { key: key.digest, by: 'definition', components: key.components, contentKey }
+function byDefinition(
+  { key }: KeyedVertex,
+  contentKey: Digest | undefined,
+): Pick<CacheRecord, 'key' | 'by' | 'components' | 'contentKey'> {
+  return { key: key.digest, by: 'definition', components: key.components, ...(contentKey === undefined ? {} : { contentKey }) }
 }
 
 function outcomeOf(layers: SolvedLayers): StepOutcome {
   return { layers, result: { kind: 'layers', diffIds: layers.diffIds } }
+}
+
+/** True when the step has an input that is a root filesystem but not its own: it may take only a part of that. */
+function takesParts(vertex: Vertex, inputs: readonly StepOutcome[], { ports }: Solving): boolean {
+  const base = 'base' in vertex.op ? vertex.op.base : undefined
+  return runnerOf(vertex, ports)?.selected !== undefined && inputs.some(({ layers }, i) => layers !== undefined && i !== base)
+}
+
+/** The key by what the step takes of its inputs; undefined where that is all of them. */
+async function selectedKey(item: KeyedVertex, inputs: readonly StepOutcome[], solving: Solving): Promise<CacheKey | undefined> {
+  const { vertex } = item
+  const results = inputs.map(({ result }) => result)
+  const parts = await runnerOf(vertex, solving.ports)?.selected?.(vertex.op, results, item.parts, vertex, solving.ctx)
+  return parts === undefined ? undefined : contentKeyOf({ ...item, parts }, inputs, solving)
 }
 
 function contentKeyOf(item: KeyedVertex, inputs: readonly StepOutcome[], solving: Solving): CacheKey {
@@ -215,7 +241,7 @@ async function runImage(image: Vertex, solving: Solving): Promise<void> {
 /** Saves what a step made: by definition, by content, and by what the files are. The records come last, after the layer. */
 function saveResult(
   item: KeyedVertex,
-  content: CacheKey,
+  contents: readonly CacheKey[],
   inputs: readonly StepOutcome[],
   result: OpResult,
   solving: Solving,
@@ -231,8 +257,8 @@ function saveResult(
     name: item.vertex.name,
     ...(made.contentId === undefined ? {} : { contentId: made.contentId }),
   }
-  solving.ports.records.save({ ...record, key: content.digest, by: 'content', components: content.components })
-  solving.ports.records.save({ ...record, ...byDefinition(item, content.digest) })
+  for (const { digest: key, components } of contents) solving.ports.records.save({ ...record, key, by: 'content', components })
+  solving.ports.records.save({ ...record, ...byDefinition(item, contents[0]?.digest) })
   solving.report.done(item.vertex, 'ran')
   return outcomeOf({ diffIds: record.layers, times: record.layerTimes })
 }

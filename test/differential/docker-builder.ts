@@ -63,7 +63,7 @@ export async function openDocker(directory: string): Promise<Docker> {
   let count = 0
   return {
     version,
-    abilities: { heredocs: modern, patterns: modern, link: modern, chmod: modern, exclude, negations },
+    abilities: { heredocs: modern, patterns: modern, link: modern, chmod: modern, mounts: modern, exclude, negations },
     async build(context, commandLine) {
       const id = join(directory, `docker-id-${count++}`)
       const args = argumentsOf(commandLine, id)

@@ -19,12 +19,22 @@ export interface Abilities {
   /** --chmod replaces the whole mode, the bits for setuid and the like too, and may be written with letters. */
   readonly chmod: boolean
   readonly exclude: boolean
+  /** RUN --mount leaves no mount points in the layer, and a step has the groups of its user. */
+  readonly mounts: boolean
   /** The client keeps what `!` patterns take back in out of a directory that is left out. */
   readonly negations: boolean
 }
 
 /** All of them. */
-export const everything: Abilities = { heredocs: true, patterns: true, link: true, chmod: true, exclude: true, negations: true }
+export const everything: Abilities = {
+  heredocs: true,
+  patterns: true,
+  link: true,
+  chmod: true,
+  exclude: true,
+  mounts: true,
+  negations: true,
+}
 
 /** A stage that later ones can copy from. */
 export interface FinishedStage {

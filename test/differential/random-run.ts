@@ -4,25 +4,25 @@ import type { StageState } from './generate.js'
 /** A RUN for a stage that has a shell. */
 export function randomRun(state: StageState): string {
   const { random, abilities } = state
-  if (random.chance(0.45)) return mountedRun(state)
+  if (abilities.mounts && random.chance(0.45)) return mountedRun(state)
   if (abilities.heredocs && random.chance(0.3)) return heredocRun(state)
   return `RUN ${random.pick(abilities.heredocs ? ['', '', '', '--network=none ', '--network=default '] : [''])}${plainCommand(state)}`
 }
 
-function plainCommand({ random }: StageState): string {
+function plainCommand({ random, abilities }: StageState): string {
   const path = random.pick(['/r', '/tmp/r', '/home/r', 'r'])
   return random.pick([
     `echo "$A ${'$'}{B:-b}" > ${path}`,
     `mkdir -p /d/e && chmod 0750 /d && echo x > /d/e/f`,
     `rm -rf /d /home/r; mkdir -p /home && ln -s /tmp /home/l 2>/dev/null || true`,
-    `env | grep -v -e HOSTNAME -e SHLVL -e '^HOME=' | sort > /tmp/env && pwd >> /tmp/env && id >> /tmp/env`,
+    `env | grep -v -e HOSTNAME -e SHLVL -e '^HOME=' | sort > /tmp/env && pwd >> /tmp/env && id ${abilities.mounts ? '' : '-u'} >> /tmp/env`,
     `chown 5:6 /etc/group; chmod 600 /etc/passwd || true`,
     `rm -rf /var && mkdir -p /var && touch /var/new`,
     `["sh", "-c", "echo $A > /tmp/exec"]`,
     `ls /home | wc -l > /tmp/count; \\\n  # a comment\n  echo more >> /tmp/count`,
     `umask > ${path}; ulimit -n > /dev/null; echo $0 >> ${path}`,
     `mkdir -p /opq/in && echo 1 > /opq/in/f && rm -rf /opq && mkdir /opq && echo 2 > /opq/g`,
-    `mkfifo /tmp/fifo 2>/dev/null; ln -f /etc/passwd /etc/linked; chmod 4755 /etc/linked`,
+    `mkfifo /tmp/fifo 2>/dev/null; echo x > /tmp/hard1; ln -f /tmp/hard1 /tmp/hard2; chmod 4755 /tmp/hard2`,
     `mv /dest /moved 2>/dev/null || true`,
     `[ "$A" = x ] && echo yes > ${path} || echo no > ${path}`,
   ])

@@ -120,7 +120,10 @@ test('an ignore file in a fetched context does not count, and a warning says so;
   assert.is(error.message, `"none" does not exist in the build context "${server.url}/a.tar"`)
   const warnings = bench.events.flatMap((event) => (event.type === 'warning' ? [event.diagnostic.code] : []))
   assert.equal(warnings, ['IgnoreFileNotUsed'])
-  assert.not.match(JSON.stringify(bench.events), 'password')
+  assert.equal(
+    bench.events.filter((event) => JSON.stringify(event).includes('password')),
+    [],
+  )
 })
 
 test('named contexts: an archive by URL is unpacked, another file is called context; each is fetched only when it is used', async () => {

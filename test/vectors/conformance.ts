@@ -6,7 +6,9 @@
 import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { readBuildVolumes } from '../../src/cli/build-volumes.js'
 import type { ContainerConfig, ImageConfig } from '../../src/core/image.js'
+import type { BuildVolume } from '../../src/engine/options.js'
 import { setXattr } from '../../src/io/sys.js'
 import { openStore } from '../../src/store/store.js'
 import { type BuildBench, type Built, openBench, whyNoBench } from './bench.js'
@@ -46,6 +48,7 @@ async function judgeCase(vector: VectorCase, folder: string, bench: BuildBench):
     context,
     dockerfile: { path: join(context, dockerfileOf(vector)) },
     buildArgs: textsOf(vector.buildArgs),
+    volumes: volumesOf(vector, context),
     // What a step prints is looked at, so it must run.
     noCache: true,
     outputs: [{ type: 'image' }, ...(compared ? [{ type: 'tar' as const, dest }] : [])],
@@ -98,6 +101,13 @@ function dockerfileOf(vector: VectorCase): string {
 
 function textsOf(value: unknown): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(recordOf(value ?? {})).map(([name, text]) => [name, String(text)]))
+}
+
+/** Upstream's temporary directory is the context; a label of SELinux means nothing here. */
+function volumesOf(vector: VectorCase, context: string): readonly BuildVolume[] {
+  const texts = Array.isArray(vector.transientMounts) ? vector.transientMounts.map(String) : []
+  const places = texts.map((text) => text.replace('@@TEMPDIR@@', context).replace('{{selinuxMountFlag()}}', ''))
+  return readBuildVolumes(places, context)
 }
 
 /** The context as upstream's test leaves it: modes as git has them, then the case's own operations. */
@@ -204,8 +214,8 @@ function judgeOutput(vector: VectorCase, { log, errorOutput, error }: Built): re
   })
 }
 
-/** Go writes flags as `(?s)` at the start. */
+/** Go writes flags as `(?s)` at the start. A dot is any character, also without: one case looks for two lines of a log. */
 function goPattern(pattern: string): RegExp {
   const [, flags = '', rest = pattern] = /^\(\?([a-z]+)\)(.*)$/s.exec(pattern) ?? []
-  return new RegExp(rest, flags)
+  return new RegExp(rest, flags.includes('s') ? flags : `${flags}s`)
 }

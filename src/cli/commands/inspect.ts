@@ -28,6 +28,7 @@ export const command = defineCommand({
     format: { type: 'string', short: 'f', value: 'template', help: 'A Go template, or json' },
     type: { type: 'string', value: 'type', choices: ['image'], help: 'What the names are' },
     platform: platformFlag,
+    verify: { type: 'boolean', help: 'Recompute every digest, size and DiffID first; fail when one is not as it is said to be' },
     size: { type: 'boolean', short: 's', help: 'Accepted for docker: the size is always shown' },
   },
   arguments: [1, Infinity],
@@ -38,7 +39,9 @@ export const command = defineCommand({
     let failed = false
     for (const name of positionals) {
       try {
-        found.push(await describeImage(store, findForPlatform(store, name, values.platform), variants(store, name)))
+        const image = findForPlatform(store, name, values.platform)
+        if (values.verify) await verify(store, image)
+        found.push(await describeImage(store, image, variants(store, name)))
       } catch (error) {
         if (!(error instanceof BuildError)) throw error
         shell.stderr.write(renderError(error, { color: shell.color }))
@@ -58,6 +61,11 @@ export const command = defineCommand({
 function variants(store: Store, name: string): object {
   const all = imagesOf(store, findImage(store, name))
   return all.length < 2 ? {} : { Platforms: all.map(({ id, platform }) => ({ Platform: formatPlatform(platform), Id: id })) }
+}
+
+async function verify(store: Store, image: StoredImage): Promise<void> {
+  const { verifyStored } = await import('../../engine/verify.js')
+  await verifyStored(store, image)
 }
 
 async function describeImage(store: Store, image: StoredImage, more: object): Promise<object> {
