@@ -26,6 +26,9 @@ const types = {
   inline: { both: [], from: [], to: [] },
 } as const
 
+/** buildx's types that are not here yet. */
+const unsupportedTypes: readonly string[] = ['s3', 'gha', 'azblob']
+
 type Fields = ReadonlyMap<string, string>
 
 /** Reads one `--cache-from`: `type=…,…`, or the name of a cache or image in a registry. */
@@ -92,7 +95,9 @@ function readTyped(
   const fields = readFields(text, flag, { ...own, ...Object.fromEntries(all.map((key) => [key, []])) })
   const type = fields.get('type')
   if (type === undefined || !isType(type)) {
-    const what = type === undefined ? 'has no type' : `has the unknown type "${type}"`
+    const isLater = type !== undefined && unsupportedTypes.includes(type)
+    const unknown = isLater ? `has the type ${type}, which is not supported yet` : `has the unknown type "${type}"`
+    const what = type === undefined ? 'has no type' : unknown
     throw new UsageError('USAGE_BAD_FLAG', `${flag} ${text} ${what}`, {
       hint: (type && didYouMean(type, Object.keys(types))) ?? `types are ${Object.keys(types).join(', ')}`,
     })

@@ -161,8 +161,11 @@ function useRecord(item: KeyedVertex, content: CacheKey, record: CacheRecord, so
 }
 
 /** What a record by definition has that one by content has not. */
-function byDefinition({ key }: KeyedVertex, contentKey: Digest): Pick<CacheRecord, 'key' | 'by' | 'components' | 'contentKey'> {
-  return { key: key.digest, by: 'definition', components: key.components, contentKey }
+function byDefinition(
+  { key }: KeyedVertex,
+  contentKey: Digest | undefined,
+): Pick<CacheRecord, 'key' | 'by' | 'components' | 'contentKey'> {
+  return { key: key.digest, by: 'definition', components: key.components, ...(contentKey === undefined ? {} : { contentKey }) }
 }
 
 function outcomeOf(layers: SolvedLayers): StepOutcome {
