@@ -111,6 +111,8 @@ export interface CopySource {
   readonly unpack: 'never' | 'auto' | 'always'
   /** Keep the source's owners (COPY --from); otherwise 0:0 where no owner is given. */
   readonly keepOwner: boolean
+  /** A selected directory comes itself, with its own mode and time: what is mounted is the directory, not its contents. */
+  readonly wholeDirectory?: true
 }
 
 /** A mount of an exec op, beside its rootfs. `input` is an index into `Vertex.inputs`. */

@@ -1,6 +1,6 @@
 /** The key of a COPY: what it selects of contexts goes in by content, so that the context itself stays out. */
 import { ContextView } from '../context/context.js'
-import type { SelectionSource } from '../context/select.js'
+import { type SelectionSource, selectRoots } from '../context/select.js'
 import { type CanonicalValue, canonicalJson } from '../core/canonical.js'
 import type { Context } from '../core/context.js'
 import type { FileView } from '../core/view.js'
@@ -26,7 +26,7 @@ export async function copyKey(op: CopyOp, inputs: readonly VertexInput[], ctx: C
     covered.add(source.input)
     components[`files.${i}`] = digest
     selections.push({ component: `files.${i}`, digest, list: () => view.listSelection(digest, selection, ctx) })
-    sources.push({ files: digest, unpack: source.unpack, keepOwner: source.keepOwner })
+    sources.push({ files: digest, unpack: source.unpack, keepOwner: source.keepOwner, ...ownModes(view, source, selection) })
   }
   const { kind, base, destination, owner, chmod, parents } = op
   const ownerFields = owner === undefined ? undefined : { user: owner.user, group: owner.group }
@@ -68,6 +68,12 @@ export async function selectedCopyKey(
     sources.push({ selected: files, unpack: source.unpack, keepOwner: source.keepOwner })
   }
   return { fields: { ...fields, sources }, components: parts?.components ?? {}, coveredInputs: [...covered] }
+}
+
+/** Modes of the directories that come themselves: a selection is what is below them. */
+function ownModes(view: FileView, source: CopySource, selection: SelectionSource): { readonly modes?: readonly number[] } {
+  if (source.wholeDirectory !== true || source.path === '.') return {}
+  return { modes: selectRoots(view, selection).map(({ entry }) => entry.mode) }
 }
 
 /** The same text for the same selection of one context: names its memo. */

@@ -22,6 +22,8 @@ export interface Placement {
   readonly destination: string
   readonly owner: Owner | undefined
   readonly keepOwner: boolean
+  /** A directory that is a source gives its own metadata to the destination. */
+  readonly wholeDirectory: boolean
   readonly changeMode: ModeChange | undefined
   /** Time of directories that no source gave, ns since 1970. */
   readonly nowNs: bigint
@@ -42,6 +44,8 @@ export function placeRoot(
     return
   }
   const target = destinationDirectory(tree, placement, root.name)
+  // The root of a context is made for the build: it has no metadata.
+  if (placement.wholeDirectory && root.viewPath !== '/') target.node.metadata = metadataOf(root.entry, placement)
   const directories = new Map<string, DirectoryNode>([['', target.node]])
   const links = new Map<string, LeafNode>()
   for (const item of items) {

@@ -45,7 +45,8 @@ export async function runCopy(
       const items = selectEntries(view, root, selection)
       if (selection.include !== undefined && items.length === 0 && !source.wildcard) throw nothingBelow(source)
       if (root.entry.type !== 'directory') files.add(tree)
-      placeRoot(tree, view, root, items, { ...placement, keepOwner: source.keepOwner, knownOf: knownFrom(view) })
+      const { keepOwner, wholeDirectory = false } = source
+      placeRoot(tree, view, root, items, { ...placement, keepOwner, wholeDirectory, knownOf: knownFrom(view) })
     }
   }
   return await options.layers.finish(layer, await flushTree(tree, layer.upper, options.pool, ctx), ctx)
@@ -69,6 +70,7 @@ function placementOf(op: CopyOp, base: FileView | undefined, nowNs: bigint): Pla
     destination: op.destination,
     owner: op.owner === undefined ? undefined : resolveOwner(base, op.owner),
     keepOwner: false,
+    wholeDirectory: false,
     changeMode,
     nowNs,
     knownOf: () => undefined,

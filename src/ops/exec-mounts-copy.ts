@@ -6,7 +6,7 @@ export function copyOfSource(source: string, keepOwner: boolean): CopyOp {
   const path = source.replace(/^\/+/, '') || '.'
   return {
     kind: 'copy',
-    sources: [{ input: 0, path, wildcard: false, unpack: 'never', keepOwner }],
+    sources: [{ input: 0, path, wildcard: false, unpack: 'never', keepOwner, wholeDirectory: true }],
     destination: source,
     exclude: [],
     parents: false,

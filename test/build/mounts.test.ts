@@ -1,5 +1,5 @@
 /** RUN --mount and what feeds it, through `bin/mille`: secrets that leave no trace, caches that are shared, ssh agents. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -215,6 +215,20 @@ mountTest('RUN --mount=type=ssh has a socket of its own for the length of the st
   const without = await build('RUN --mount=type=ssh,required=true true')
   assert.is(without.code, 1)
   assert.match(without.stderr, 'no ssh agent or key "default" was given')
+})
+
+mountTest('a directory of the context is mounted with its own mode, and another mode runs the step again', async (place) => {
+  const context = join(place.path, 'modes')
+  mkdirSync(join(context, 'closed'), { recursive: true })
+  writeFileSync(join(context, 'closed/file'), 'text')
+  const run = 'RUN --mount=type=bind,source=closed,target=/m stat -c %a /m > /mode'
+  writeFileSync(join(context, 'Dockerfile'), `FROM localhost/base/busybox\n${run}\nFROM scratch\nCOPY --from=0 /mode /\n`)
+  for (const mode of ['700', '711', '700']) {
+    chmodSync(join(context, 'closed'), Number.parseInt(mode, 8))
+    const built = await mille(place.root, ['build', '-q', '-o', join(place.path, 'out'), context])
+    assert.is(built.code, 0, built.stderr)
+    assert.is(readFileSync(join(place.path, 'out/mode'), 'utf8').trim(), mode)
+  }
 })
 
 test.run()
