@@ -26,7 +26,8 @@ test('c-static builds, rebuilds from the cache, and is accepted everywhere', asy
   await checkEqualToBuildah(app, 'gcc')
   await checkAcceptedByPeers(app, ['12'], /^2\n3\n5\n7\n11\n$/)
   await checkPushAndPullBack(app)
-  await checkNarrowRebuild(app, 'src/main.c', [/COPY src\//, /RUN make/, /COPY --from=build/])
+  // An empty line more gives the same program, which is all that the last stage takes.
+  await checkNarrowRebuild(app, 'src/main.c', [/COPY src\//, /RUN make/])
   assert.match(await milleOk(app.root, ['run', '--rm', app.tag, ...['12']]), /^2\n3\n5\n7\n11\n$/)
 })
 
