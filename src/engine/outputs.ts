@@ -1,22 +1,15 @@
 /** Hands a finished image to its outputs: the store, registries, layouts, archives, directories. */
 import type { BuildAttestations, PendingAttestation } from '../attest/pending.js'
-import type { Context } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { DiffID } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
-import { bestPlatform, formatPlatform, type Platform, platformFolder } from '../core/platform.js'
-import { familiarReference, formatReference, type Reference } from '../core/reference.js'
+import { bestPlatform, formatPlatform, type Platform } from '../core/platform.js'
+import { formatReference, type Reference } from '../core/reference.js'
 import type { AssembledImage } from '../exporter/assemble.js'
-import type { DescribedAttestation } from '../exporter/attestation.js'
 import type { BlobChoice, BlobPorts } from '../exporter/blobs.js'
-import type { ArchiveEntry, ArchiveName } from '../exporter/docker-archive.js'
-import type { FileDigest } from '../exporter/file-digests.js'
 import type { DescribedImage, ManifestFormat } from '../exporter/manifest.js'
-import type { LayoutImage } from '../exporter/oci-layout.js'
-import type { Sink } from '../exporter/sink.js'
 import type { StoredImage, Tag } from '../store/types.js'
 import type { Assembler, ImageTimestamps } from './assembled.js'
-import type { StatementNames } from './attested.js'
 import type { Engine } from './engine.js'
 import { requireReference } from './images.js'
 import type { EngineLayers } from './layers.js'
@@ -76,16 +69,16 @@ const outputNames: Readonly<Record<BuildOutput['type'], string>> = {
   tar: 'client tarball',
 }
 
-function exportAs(output: BuildOutput, push: boolean, id: string, work: OutputWork): Promise<Descriptor | undefined> {
+async function exportAs(output: BuildOutput, push: boolean, id: string, work: OutputWork): Promise<Descriptor | undefined> {
   switch (output.type) {
     case 'image':
       return exportImage(output, push || (output.push ?? false), id, work)
     case 'oci':
     case 'docker':
-      return exportArchive(output, id, work)
+      return (await import('./archive-output.js')).exportArchive(output, id, work)
     case 'local':
     case 'tar':
-      return exportRootfs(output, id, work)
+      return (await import('./rootfs-output.js')).exportRootfs(output, id, work)
   }
 }
 
@@ -162,7 +155,7 @@ async function keptManifest(
 }
 
 /** What is said about an image of this build. */
-function saidOf({ platform }: AssembledImage, attestations: BuildAttestations | undefined): readonly PendingAttestation[] {
+export function saidOf({ platform }: AssembledImage, attestations: BuildAttestations | undefined): readonly PendingAttestation[] {
   return attestations?.of.get(formatPlatform(platform)) ?? []
 }
 
@@ -247,159 +240,4 @@ async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
     if (outcome.status === 'rejected') throw outcome.reason
     return outcome.value
   })
-}
-
-async function exportArchive(
-  output: Extract<BuildOutput, { type: 'oci' | 'docker' }>,
-  id: string,
-  { engine, layers, assembler, isIndex, names, epoch, attestations, annotate }: OutputWork,
-): Promise<Descriptor> {
-  const images = await assembler.images(timesOf(output, epoch))
-  const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {}, annotate }
-  const all = [...names, ...(output.names ?? []).map(requireReference)]
-  const described: AttestedImage[] = []
-  for (const image of images) {
-    const pending = saidOf(image, attestations)
-    described.push({ image, described: await describeWithBlobs(image, options, id, engine, layers), attestations: pending })
-  }
-  const storage = { storage: attestations?.storage ?? 'index', ociArtifact: output.ociArtifact ?? false } as const
-  const entry = await archiveEntry(described, { isIndex, names: all, ...storage }, engine)
-  const form = output.type === 'docker' ? 'docker' : 'oci'
-  await writeArchive([entry], form, output.dest, output.tar ?? true, engine)
-  return entry.index?.descriptor ?? entry.images[0].described.descriptor
-}
-
-/** An image of an archive, and what is said about it. */
-export interface AttestedImage extends LayoutImage {
-  readonly attestations: readonly PendingAttestation[]
-}
-
-/** How the images of one entry of an archive hang together. */
-export interface ArchiveEntryOptions {
-  readonly isIndex: boolean
-  readonly names: readonly Reference[]
-  readonly storage: BuildAttestations['storage']
-  readonly ociArtifact: boolean
-}
-
-/** Images as one entry of an archive; where it is an index, with the index that lists them in their order. */
-export async function archiveEntry(
-  images: readonly AttestedImage[],
-  options: ArchiveEntryOptions,
-  { settings }: Engine,
-): Promise<ArchiveEntry> {
-  const [first, ...more] = images
-  if (first === undefined) throw new Error('an entry of an archive has an image')
-  const { image: main } = mainImage([placed(first), ...more.map(placed)], settings.hostPlatform)
-  const attestations = await attestImages(images, options)
-  const { describeIndex, indexEntry } = await import('../exporter/manifest.js')
-  const listed = options.storage === 'index' ? attestations.map(({ descriptor }) => descriptor) : []
-  const manifests = [...images.map(({ image, described }) => indexEntry(image, described)), ...listed]
-  const index = options.isIndex || listed.length > 0 ? describeIndex(manifests, 'oci') : undefined
-  const names = options.names.map(archiveName)
-  return { images: [main, ...images.filter((image) => image !== main)], index, names, attestations }
-}
-
-async function attestImages(
-  images: readonly AttestedImage[],
-  { names, storage, ociArtifact }: ArchiveEntryOptions,
-): Promise<DescribedAttestation[]> {
-  const attested = images.filter(({ attestations }) => attestations.length > 0)
-  if (attested.length === 0) return []
-  const { attestManifest } = await import('./attested.js')
-  const form = ociArtifact || storage === 'referrers' ? 'artifact' : 'image'
-  return attested.map(({ image, described, attestations }) => attestManifest(attestations, image, described, names, form))
-}
-
-function placed(image: LayoutImage): { readonly image: LayoutImage; readonly platform: Platform } {
-  return { image, platform: image.image.platform }
-}
-
-/** What a name is called in an archive. */
-function archiveName(name: Reference): ArchiveName {
-  return { full: formatReference(name), familiar: familiarReference(name), tag: name.tag ?? 'latest' }
-}
-
-/** Writes images as a layout or docker archive, to a file, a stream or a directory. */
-export async function writeArchive(
-  images: readonly ArchiveEntry[],
-  form: 'oci' | 'docker',
-  dest: string | { readonly stream: NodeJS.WritableStream },
-  tar: boolean,
-  { store, ctx }: Engine,
-): Promise<void> {
-  const { openDirectorySink, openTarSink, openTarStream } = await import('../exporter/sink.js')
-  const open = async (): Promise<Sink> => {
-    if (typeof dest !== 'string') return openTarStream(dest.stream, 'the output')
-    return tar ? openTarSink(dest) : openDirectorySink(dest)
-  }
-  await using sink = await open()
-  if (form === 'oci') {
-    const { writeLayout } = await import('../exporter/oci-layout.js')
-    await writeLayout(images, sink, store, ctx.signal)
-  } else {
-    const { writeDockerArchive } = await import('../exporter/docker-archive.js')
-    await writeDockerArchive(images, sink, store, ctx.signal)
-  }
-  await sink.finish()
-}
-
-async function exportRootfs(
-  output: Extract<BuildOutput, { type: 'local' | 'tar' }>,
-  id: string,
-  { engine, layers, assembler, isIndex, epoch: buildEpoch, attestations }: OutputWork,
-): Promise<undefined> {
-  const times = timesOf(output, buildEpoch)
-  // The times are taken back on the way out: the layers themselves need not be rewritten.
-  const images = await assembler.images({ ...times, rewrite: false })
-  const epoch = times.rewrite && times.epoch !== undefined ? { epoch: times.epoch } : {}
-  const { store, pool, ctx } = engine
-  const { layerDirectories } = await import('../ops/stack.js')
-  const parts: { readonly hostLowers: readonly string[]; readonly folder: string }[] = []
-  for (const image of images) {
-    const diffIds = image.config.rootfs.diff_ids
-    await layers.unpack(diffIds, id, ctx)
-    const folder = (output.platformSplit ?? isIndex) ? platformFolder(image.platform) : ''
-    const hostLowers = layerDirectories(store, diffIds)
-    parts.push({ hostLowers, folder })
-    const pending = saidOf(image, attestations)
-    const isShared = images.length > 1 && folder === ''
-    const names = { prefix: output.attestationPrefix ?? '', isShared }
-    const statements = await statementDirectory(pending, image, hostLowers, names, engine)
-    if (statements !== undefined) parts.push({ hostLowers: [statements], folder })
-  }
-  if (output.type === 'local') {
-    await pool.run('exportDirectoryTask', { parts, destination: output.dest, ...epoch }, ctx.signal)
-    return undefined
-  }
-  const [{ rootfsTar }, { layerStack }] = await Promise.all([import('../exporter/rootfs.js'), import('../layer/stack.js')])
-  const views = parts.map(({ hostLowers, folder }) => ({ view: layerStack(hostLowers), folder }))
-  await writeStream(rootfsTar(views, epoch), output.dest, ctx)
-  return undefined
-}
-
-/** A directory with the statements about an image whose files are put out. */
-async function statementDirectory(
-  pending: readonly PendingAttestation[],
-  image: AssembledImage,
-  hostLowers: readonly string[],
-  names: StatementNames,
-  engine: Engine,
-): Promise<string | undefined> {
-  if (pending.every(({ inlineOnly }) => inlineOnly)) return undefined
-  const { writeStatementFiles } = await import('./attested.js')
-  const files = await engine.pool.run<readonly FileDigest[]>('fileDigestsTask', { hostLowers }, engine.ctx.signal)
-  const subjects = files.map(({ path, sha256 }) => ({ name: path, digest: { sha256 } }))
-  return writeStatementFiles(pending, image, subjects, names, engine)
-}
-
-async function writeStream(
-  bytes: import('node:stream').Readable,
-  dest: string | { readonly stream: NodeJS.WritableStream },
-  ctx: Context,
-): Promise<void> {
-  const { pipeline } = await import('node:stream/promises')
-  if (typeof dest !== 'string') return pipeline(bytes, dest.stream, { signal: ctx.signal })
-  const { writeFileFrom } = await import('../exporter/sink.js')
-  return writeFileFrom(dest, bytes, ctx.signal)
 }

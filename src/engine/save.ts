@@ -3,11 +3,11 @@ import type { Platform } from '../core/platform.js'
 import { isReference, parseReference, type Reference } from '../core/reference.js'
 import type { ArchiveEntry } from '../exporter/docker-archive.js'
 import type { StoredImage } from '../store/types.js'
+import { type AttestedImage, archiveEntry, writeArchive } from './archive-output.js'
 import { type Engine, withEngine } from './engine.js'
 import { requireImages, type StoredImages } from './images.js'
 import { createLayers } from './layers.js'
 import type { EngineOptions } from './options.js'
-import { type AttestedImage, archiveEntry, writeArchive } from './outputs.js'
 import { attestationsOf, describeStored, loadStored, storageOf } from './stored.js'
 
 /** What to save and where. */
