@@ -169,7 +169,8 @@ test('a dry run says what would run, and writes nothing', async () => {
     ['would-run', 'may-run'],
   )
   const done = await bench.explain()
-  assert.equal(reasonsOf(done), reasonsOf(foreseen))
+  // /app, which the last step takes, comes out as it was: what may run need not.
+  assert.equal(reasonsOf(done), reasonsOf({ steps: foreseen.steps.filter(({ status }) => status === 'would-run') }))
 })
 
 test('every progress has the reasons; --explain does not mix with results on stdout', async () => {

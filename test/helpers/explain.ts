@@ -69,7 +69,7 @@ export async function explainBench({ shell = false } = {}): Promise<ExplainBench
 }
 
 /** Steps with a reason, without their numbers. */
-export function reasonsOf({ steps }: Explained): string[] {
+export function reasonsOf({ steps }: Pick<Explained, 'steps'>): string[] {
   return steps.flatMap(({ name, reason }) =>
     reason === undefined ? [] : [`${name.replace(/^\[[^\]]*\] /, '')} <- ${reason.text}`],
   )
