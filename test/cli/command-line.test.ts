@@ -47,8 +47,7 @@ test('a wrong command line is exit code 2, of run 125, with one error that helps
     [['--rot', 'x'], 2, /unknown flag --rot for "mille" .*\n {2}hint: did you mean --root\?/],
     [['build', '--tga', 'x', '.'], 2, /did you mean --tag\?/],
     [['build'], 2, /"mille build" takes 1 argument, got 0/],
-    [['build', '--squash', '.'], 2, /--squash of docker is not supported by "mille build" yet/],
-
+    [['build', '--policy', 'x', '.'], 2, /--policy of docker is not supported by "mille build" yet/],
     [['build', '-o', 'type=ocy,dest=x', '.'], 2, /unknown type "ocy"/],
     [['build', '-o', 'type=oci,dest=x,compression-level=10', '.'], 2, /the level is "10", gzip has 0 to 9/],
     [['build', '-o', 'type=oci,dest=x,compression=lz4', '.'], 2, /the compression "lz4" is not supported/],
