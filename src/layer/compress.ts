@@ -51,14 +51,17 @@ function zstd(): ZstdZlib {
   throw new BuildError('LAYER_UNSUPPORTED', 'this Node has no zstd', { hint: 'use Node 22.15 or newer, or gzip' })
 }
 
+type Bytes = AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+
 /** Compresses bytes. The same input and level give the same output whatever the machine's cores and the input's chunks. */
-export function compress(bytes: AsyncIterable<Uint8Array>, options: CompressOptions): AsyncGenerator<Uint8Array, void, void> {
+export function compress(bytes: Bytes, options: CompressOptions): AsyncGenerator<Uint8Array, void, void> {
   if (options.compression === 'none') return passThrough(bytes)
   return inOrder(inMembers(bytes), memberCompressor(options), availableParallelism() + 1)
 }
 
 function memberCompressor({ compression, level }: CompressOptions): (member: Buffer) => Promise<Buffer> {
-  if (compression === 'gzip') return (member) => gzipAsync(member, gzipOptions(member, level ?? gzipLevel))
+  if (compression === 'gzip')
+    return (member) => gzipAsync(member, { ...gzipOptions(member, level ?? gzipLevel), chunkSize: outputOf(member) })
   const { zstdCompress, constants } = zstd()
   const params = { params: { [constants.ZSTD_c_compressionLevel]: level ?? zstdLevel } }
   return (member) =>
@@ -76,27 +79,37 @@ function memberCompressor({ compression, level }: CompressOptions): (member: Buf
 function gzipOptions(member: Buffer, level: number): zlib.ZlibOptions {
   const usual = { level, memLevel: 9 }
   if (member.length < memberSize) return usual
-  const samples = [0.05, 0.5, 0.9].map((place) => member.subarray(Math.floor(place * memberSize)).subarray(0, sampleSize))
-  const sizeOf = (options: zlib.ZlibOptions): number =>
-    samples.reduce((sum, sample) => sum + zlib.deflateRawSync(sample, options).length, 0)
+  const places = [0.05, 0.5, 0.9].map((place) => Math.floor(place * memberSize))
+  const sample = Buffer.concat(places.map((place) => member.subarray(place, place + sampleSize)))
+  const sizeOf = (options: zlib.ZlibOptions): number => zlib.deflateRawSync(sample, options).length
   const coded = sizeOf(withoutMatches)
   if (sizeOf({ level: 1 }) < 0.98 * coded) return usual
-  return coded > 0.99 * samples.length * sampleSize ? { level: 0 } : withoutMatches
+  return coded > 0.99 * sample.length ? { level: 0 } : withoutMatches
+}
+
+/** Room for all that can come of a member: with less, zlib is called again for each piece (Node's own is 16 KiB). */
+function outputOf(member: Buffer): number {
+  return member.length + (member.length >> 8) + 4096
 }
 
 const sampleSize = 8 << 10
 const withoutMatches = { level: 1, memLevel: 9, strategy: zlib.constants.Z_HUFFMAN_ONLY } as const
 
-async function* passThrough(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+async function* passThrough(bytes: Bytes): AsyncGenerator<Uint8Array, void, void> {
   yield* bytes
 }
 
 /** Cuts bytes into buffers of exactly `memberSize`; the last is shorter. No input at all is one empty buffer. */
-async function* inMembers(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer, void, void> {
+async function* inMembers(bytes: Bytes): AsyncGenerator<Buffer, void, void> {
   let member = Buffer.allocUnsafe(memberSize)
   let used = 0
   let count = 0
   for await (const chunk of bytes) {
+    if (used === 0 && chunk.length === memberSize) {
+      yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+      count++
+      continue
+    }
     for (let at = 0; at < chunk.length; ) {
       const part = chunk.subarray(at, at + memberSize - used)
       member.set(part, used)

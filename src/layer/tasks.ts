@@ -1,5 +1,5 @@
 /** Work on layers as `src/worker.ts` offers it: plain data in, plain data out, file names for everything large. */
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { Compression } from '../core/descriptor.js'
@@ -12,7 +12,7 @@ import { compress, decompress } from './compress.js'
 import { digestLayer, type LayerDigest } from './digest.js'
 import { squashEntries } from './squash.js'
 import { layerStack } from './stack.js'
-import { packLayer, tarOfEntries } from './tar.js'
+import { tarBlocks, tarOfEntries } from './tar.js'
 
 /** For `digestLayerTask`. */
 export interface DigestLayerTask {
@@ -110,16 +110,21 @@ export interface CompressedLayer {
   readonly diffId: DiffID
 }
 
+function* hashed(blocks: Iterable<Buffer>, hash: Hash): Generator<Buffer, void, void> {
+  for (const block of blocks) {
+    hash.update(block)
+    yield block
+  }
+}
+
 /** Packs and compresses a snapshot into a file, for `Blobs.adopt`. */
 export async function compressLayerTask(task: CompressLayerTask): Promise<CompressedLayer> {
   const lowers = task.hostLowers === undefined ? {} : { lowers: layerStack(task.hostLowers) }
   const epoch = task.epoch === undefined ? {} : { epoch: task.epoch }
   const hash = createHash('sha256')
-  let tarHex = ''
+  const tarHash = createHash('sha256')
   let size = 0
-  const tar = hashing(packLayer(task.upper, { ...lowers, ...epoch }), ({ hex }) => {
-    tarHex = hex
-  })
+  const tar = hashed(tarBlocks(task.upper, { ...lowers, ...epoch }), tarHash)
   const level = task.level === undefined ? {} : { level: task.level }
   const file = await open(task.output, 'wx', 0o644)
   try {
@@ -133,7 +138,7 @@ export async function compressLayerTask(task: CompressLayerTask): Promise<Compre
   } finally {
     await file.close()
   }
-  const diffId = diffIdFromHex(tarHex)
+  const diffId = diffIdFromHex(tarHash.digest('hex'))
   if (task.diffId !== undefined && diffId !== task.diffId) {
     throw new BuildError(
       'STORE_DIGEST_MISMATCH',
