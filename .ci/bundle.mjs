@@ -175,7 +175,7 @@ function packageOf(path) {
   return path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length).split('/')[0]
 }
 
-/** Builds a small image twice and keeps V8's code of the second time. Where that fails, mille only starts more slowly. */
+/** Builds a small image twice, the second time to push it, and keeps V8's code of that. Where that fails, mille only starts more slowly. */
 function saveCodeCache() {
   const place = mkdtempSync(join(tmpdir(), 'mille-bundle-'))
   const context = join(place, 'context')

@@ -164,6 +164,10 @@ function pushPorts(image: AssembledImage, engine: Engine, layers: EngineLayers, 
   }
   return {
     mountSources: (blob) => recordOf(blob)?.sources ?? [],
+    isNew(blob) {
+      if (blob.digest === image.id) return store.images.get(image.id)?.manifests.length === 0
+      return recordOf(blob)?.sources.length === 0
+    },
     async openBlob(blob) {
       if (blob.digest === image.id) return Readable.from([Buffer.from(image.rawConfig)])
       const record = recordOf(blob)

@@ -39,6 +39,8 @@ export interface PushPorts {
   readonly openBlob: OpenBlob
   /** Repositories (`registry/repository`) that are known to have the blob. */
   readonly mountSources: (blob: Descriptor) => readonly string[]
+  /** True for a blob that was made here and is in no registry yet, as far as is known; none. */
+  readonly isNew?: (blob: Descriptor) => boolean
 }
 
 /** What was done. `descriptor` is of the manifest that was pushed. */
@@ -50,6 +52,9 @@ export interface PushResult {
   /** Bytes of the uploaded blobs. */
   readonly uploadedBytes: number
 }
+
+/** Blobs up to this size may be sent without a question. */
+const smallBytes = 64 * 1024
 
 /** Pushes one image. One blob that fails stops the rest, and no manifest is pushed then. */
 export async function pushImage(
@@ -69,6 +74,7 @@ export async function pushImage(
     const options = {
       openBlob: ports.openBlob,
       mountSources: ports.mountSources(blob),
+      isNew: blob.size <= smallBytes && ports.isNew?.(blob) === true,
       chunks: request.chunks ?? defaultChunkPolicy,
       progressId,
     }

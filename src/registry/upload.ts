@@ -27,6 +27,8 @@ export interface UploadOptions {
   readonly openBlob: OpenBlob
   /** Repositories that may have the blob (`registry/repository`); those of other registries are passed over. */
   readonly mountSources: readonly string[]
+  /** Nobody is known to have it, and it is small: sent without asking first, which is as right and one round trip less. */
+  readonly isNew?: boolean
   readonly chunks: ChunkPolicy
   readonly progressId: string
 }
@@ -51,7 +53,7 @@ export async function uploadBlob(
   options: UploadOptions,
   ctx: Context,
 ): Promise<UploadOutcome> {
-  if (await hasBlob(client, target, blob, ctx)) {
+  if (!options.isNew && (await hasBlob(client, target, blob, ctx))) {
     reportSkipped(ctx, options.progressId, blob, 'already exists')
     return 'existed'
   }
