@@ -48,7 +48,7 @@ export function findDependencies(steps: readonly Step[], scope: SourceScope): Fo
 }
 
 /** Words that name a source: `--from` of COPY, `from=` of each RUN mount. */
-function namesUsed(step: Step): { readonly word: Word; readonly numbers: boolean }[] {
+export function namesUsed(step: Step): { readonly word: Word; readonly numbers: boolean }[] {
   const { instruction } = step
   if (instruction.kind === 'copy') {
     const flag = findFlag(instruction, 'from')

@@ -8,6 +8,7 @@ import { descriptionOf } from '../../grammar/comments.js'
 import { expandWord } from '../../grammar/words.js'
 import { formatPlatform } from '../core/platform.js'
 import { positionAt, type Span } from '../core/span.js'
+import { namesUsed } from './dependencies.js'
 import { BuildEnv } from './env.js'
 import { findFlag, findFlags, flagWord } from './expand.js'
 import { parseMount } from './mounts.js'
@@ -130,7 +131,7 @@ export function locationOf(text: string, { start, end }: Span): OutlineLocation 
   return { sourceIndex: 0, ranges: [{ start: position(first), end: position(last) }] }
 }
 
-/** Global arguments that the bases of needed stages use, and those that these use in turn. */
+/** Global arguments that name the bases and sources of needed stages, and those that these use in turn. */
 function readGlobalUses(ast: Dockerfile, analysis: Analysis, into: OutlineWalk): void {
   const froms = fromsOf(ast)
   const used = new Set<string>()
@@ -144,6 +145,7 @@ function readGlobalUses(ast: Dockerfile, analysis: Analysis, into: OutlineWalk):
     note(from.base.text)
     const platform = findFlag(from, 'platform')
     if (platform !== undefined) note(flagWord(ast.source, platform).text)
+    for (const step of analysis.stages[index]?.steps ?? []) for (const { word } of namesUsed(step)) note(word.text)
   }
   const first = froms[0]?.span.start ?? 0
   const globals = ast.instructions.filter(({ kind, span }) => kind === 'arg' && span.start < first)

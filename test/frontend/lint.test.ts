@@ -204,6 +204,7 @@ test('what cannot be mended for sure is left alone', async () => {
 test('the outline has what the target and the stages below it take', () => {
   const text = [
     'ARG sfx=1',
+    'ARG stage=first',
     '# unused is not needed',
     'ARG unused=2',
     'FROM b$sfx AS first',
@@ -214,7 +215,7 @@ test('the outline has what the target and the stages below it take', () => {
     'ARG OTHER',
     '# last is it',
     'FROM scratch AS last',
-    'COPY --from=first / /',
+    'COPY --from=$stage / /',
     '',
   ].join('\n')
   const { ast } = parse({ name: 'Dockerfile', text })
@@ -225,7 +226,8 @@ test('the outline has what the target and the stages below it take', () => {
     args?.map((arg) => [arg.name, arg.value, arg.description, arg.location.ranges[0]?.start.line]),
     [
       ['sfx', '1', undefined, 1],
-      ['BAR', '5', 'is a number', 6],
+      ['stage', 'first', undefined, 2],
+      ['BAR', '5', 'is a number', 7],
     ],
   )
   assert.equal(
