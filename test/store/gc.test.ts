@@ -4,19 +4,17 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type DiffID, type Digest, digestOf, hexOf } from '../../src/core/digest.js'
 import { digestLayer } from '../../src/layer/digest.js'
-import { type CollectOptions, collectGarbage } from '../../src/store/gc.js'
+import type { CollectReport } from '../../src/store/gc.js'
+import { takeInventory } from '../../src/store/inventory.js'
 import { type OpenedStore, openStore } from '../../src/store/store.js'
 import type { LayerRecord } from '../../src/store/types.js'
+import { collect, everything, type Wanted } from '../helpers/collect.js'
 import { tempStore } from '../helpers/temp-store.js'
 import { within } from '../helpers/within.js'
 
-const nothing: CollectOptions = {
-  images: 'none',
-  records: 'none',
-  cacheMounts: false,
-  gitRepositories: false,
-  logs: false,
-  dryRun: false,
+/** What a second collection finds. */
+async function goneAgain(store: OpenedStore): Promise<number> {
+  return (await collect(store)).removed.length
 }
 
 /** A store that another process filled and left, as a prune finds it. */
@@ -78,12 +76,11 @@ test('what images and records need stays, the rest goes', async () => {
     kept = [a.diffId, b.diffId]
     assert.ok(c.snapshot)
   })
-  const report = await collectGarbage(store, nothing)
+  const report = await collect(store)
   assert.ok(store.layers.arePresent(kept))
   assert.equal(countOf(store), { images: 1, layers: 2, snapshots: 2, lists: 2, blobs: 1 })
-  assert.equal(report.collected.map(({ kind }) => kind).sort(), ['blob', 'layer', 'layer', 'layer'])
-  assert.is(report.bytes, 18)
-  assert.equal((await collectGarbage(store, nothing)).collected, [])
+  assert.equal(report.removed.map(({ item }) => item.description).sort(), ['blob that nothing needs', 'layer that nothing needs'])
+  assert.equal(await goneAgain(store), 0)
 })
 
 test('records and images go as they are asked for', async () => {
@@ -93,14 +90,15 @@ test('records and images go as they are asked for', async () => {
     makeImage(writer, 'dangling', [b.diffId], false)
     makeRecord(writer, 'RUN', [a.diffId, b.diffId])
   })
-  const dry = await collectGarbage(store, { ...nothing, images: 'dangling', records: 'all', dryRun: true })
+  const both: Wanted = { types: ['regular', 'image'] }
+  const dry = await collect(store, { ...both, dryRun: true })
   assert.equal(countOf(store), { images: 2, layers: 2, snapshots: 2, lists: 2, blobs: 2 })
-  const done = await collectGarbage(store, { ...nothing, images: 'dangling', records: 'all' })
-  const textOf = (report: typeof done): string[] => report.collected.map(({ kind, name }) => `${kind} ${name}`).sort()
+  const done = await collect(store, both)
+  const textOf = ({ removed }: CollectReport): string[] => removed.map(({ item, size }) => `${item.id} ${size}`).sort()
   assert.equal(textOf(done), textOf(dry))
   assert.equal(countOf(store), { images: 1, layers: 1, snapshots: 1, lists: 1, blobs: 1 })
   assert.is(store.records.find(digestOf('RUN')), undefined)
-  await collectGarbage(store, { ...nothing, images: 'all' })
+  await collect(store, { types: ['image'], namedImages: true })
   assert.equal(countOf(store), { images: 0, layers: 0, snapshots: 0, lists: 0, blobs: 0 })
   assert.equal(store.images.tags(), [])
 })
@@ -108,13 +106,13 @@ test('records and images go as they are asked for', async () => {
 test('below a limit the records that were used last stay', async () => {
   await using store = await filledStore(async (writer) => {
     for (let i = 0; i < 5; i++) {
-      const layer = await makeLayer(writer, `${i}`.repeat(1000))
+      const layer = await makeLayer(writer, `${i}`.repeat(100_000))
       makeRecord(writer, `RUN ${i}`, [layer.diffId])
       const key = hexOf(digestOf(`RUN ${i}`))
       utimesSync(`${writer.root}/records/${key.slice(0, 2)}/${key}.json`, 1000 + ((i + 2) % 5), 1000 + ((i + 2) % 5))
     }
   })
-  await collectGarbage(store, { ...nothing, records: { keepBytes: 2500 } })
+  await collect(store, { types: ['regular'], limits: { maxUsed: 280_000, reserved: 0, minFree: 0 } })
   const left = [0, 1, 2, 3, 4].filter((i) => store.records.find(digestOf(`RUN ${i}`)) !== undefined)
   assert.equal(left, [1, 2])
   assert.is(countOf(store).snapshots, 2)
@@ -122,9 +120,9 @@ test('below a limit the records that were used last stay', async () => {
 
 test('only what was not used since a time goes', async () => {
   await using store = await filledStore(async (writer) => makeRecord(writer, 'RUN', []))
-  await collectGarbage(store, { ...nothing, records: 'all', unusedSince: Date.now() - 60_000 })
+  await collect(store, { types: ['regular'], unusedSince: Date.now() - 60_000 })
   assert.ok(store.records.find(digestOf('RUN')))
-  await collectGarbage(store, { ...nothing, records: 'all', unusedSince: Date.now() + 60_000 })
+  await collect(store, { types: ['regular'], unusedSince: Date.now() + 60_000 })
   assert.is(store.records.find(digestOf('RUN')), undefined)
 })
 
@@ -133,7 +131,8 @@ test('what a living process relies on stays', async () => {
   const script = `
     import { openStore } from ${JSON.stringify(new URL('../../src/store/store.js', import.meta.url).href)}
     import { digestLayer } from ${JSON.stringify(new URL('../../src/layer/digest.js', import.meta.url).href)}
-    import { writeFileSync } from 'node:fs'
+    import { tryLock } from ${JSON.stringify(new URL('../../src/io/sys.js', import.meta.url).href)}
+    import { mkdirSync, openSync, writeFileSync } from 'node:fs'
     const store = await openStore(process.argv[1])
     const one = await store.snapshots.prepare()
     writeFileSync(one.upper + '/f', 'saved')
@@ -143,6 +142,9 @@ test('what a living process relies on stays', async () => {
     await two.commit()
     const three = await store.snapshots.prepare()
     store.blobs.writeBytes('used')
+    store.records.save({ key: 'sha256:' + '1'.repeat(64), by: 'definition', layers: [diffId], layerTimes: [1], createdAt: 1, size: 0, components: {}, name: 'RUN used' })
+    mkdirSync(process.argv[1] + '/cache-mounts/x', { recursive: true })
+    if (!tryLock(openSync(process.argv[1] + '/cache-mounts/x.lock', 'a'), 'shared')) throw new Error('not locked')
     console.log(diffId)
     setTimeout(() => {}, 60000)
   `
@@ -151,16 +153,10 @@ test('what a living process relies on stays', async () => {
   })
   try {
     await within(10_000, new Promise((resolve) => child.stdout.once('data', resolve)))
-    mkdirSync(`${store.root}/cache-mounts/x`, { recursive: true })
-    const report = await collectGarbage(store, {
-      images: 'all',
-      records: 'all',
-      cacheMounts: true,
-      gitRepositories: true,
-      logs: true,
-      dryRun: false,
-    })
-    assert.equal(report.collected, [])
+    const report = await collect(store, everything)
+    assert.equal(report.removed, [])
+    const { items } = await takeInventory(store.session, { signal: new AbortController().signal, whole: false })
+    assert.ok(items.length > 0 && items.every(({ held }) => held !== undefined))
     assert.is(report.liveProcesses, 1)
     assert.is(countOf(store).snapshots, 2)
     assert.is(readdirSync(`${store.root}/active`).length, 1)
@@ -168,14 +164,7 @@ test('what a living process relies on stays', async () => {
     child.kill('SIGKILL')
     await new Promise((resolve) => child.once('close', resolve))
   }
-  await collectGarbage(store, {
-    images: 'all',
-    records: 'all',
-    cacheMounts: true,
-    gitRepositories: true,
-    logs: true,
-    dryRun: false,
-  })
+  await collect(store, everything)
   assert.equal(countOf(store), { images: 0, layers: 0, snapshots: 0, lists: 0, blobs: 0 })
   assert.equal(readdirSync(`${store.root}/active`), [])
   assert.equal(readdirSync(`${store.root}/cache-mounts`), [])
@@ -191,7 +180,7 @@ test('what a killed collection moved out of sight comes back', async () => {
     renameSync(`${store.root}/${folder}`, `${store.root}/condemned/${folder}`)
   mkdirSync(`${store.root}/snapshots`)
   assert.not(store.images.isWhole(id))
-  await collectGarbage(store, nothing)
+  await collect(store)
   assert.ok(store.images.isWhole(id))
 })
 
@@ -204,7 +193,8 @@ test('a build that finds everything cached while all is pruned again and again i
     const end = Date.now() + 2500
     for (let i = 0; Date.now() < end; i++) {
       const store = await openStore(process.argv[1])
-      await collectGarbage(store, { images: i % 3 ? 'dangling' : 'none', records: 'all', cacheMounts: false, gitRepositories: false, logs: false, dryRun: false })
+      const rule = { matches: ({ type }) => type === 'regular' || (i % 3 > 0 && type === 'image'), shared: true, internal: true, namedImages: false, reason: 'test' }
+      await collectGarbage(store, { rules: [rule], unreferenced: true, dryRun: false, signal: new AbortController().signal })
       await store[Symbol.asyncDispose]()
       await new Promise((resolve) => setTimeout(resolve, i % 7))
     }

@@ -1,0 +1,52 @@
+/** Removes what has a lock of its own: caches of RUN, repositories of git. Whoever holds the lock keeps it. */
+import { closeSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { systemCode } from '../core/errors.js'
+import { randomName } from '../io/fs.js'
+import { tryLock } from '../io/sys.js'
+import type { Layout } from './layout.js'
+import { openLockFile } from './lock.js'
+
+/** A path in `tmp/` for what is to be deleted, by this process or by the next collection. */
+export function gonePath(layout: Layout): string {
+  mkdirSync(layout.folder('tmp'), { recursive: true })
+  return `${layout.folder('tmp')}/gone-${randomName(12)}`
+}
+
+/**
+ * Moves a cache out of sight. False when a step has it.
+ *
+ * The lock file goes too: `ops/cache-mounts.ts` looks, once it has the lock, whether it has that of the file that is there.
+ */
+export function collectCacheMount(layout: Layout, path: string): boolean {
+  return whileHeld(`${path}.lock`, () => {
+    moveAway(layout, path)
+    for (const ending of ['id', 'making', 'lock']) rmSync(`${path}.${ending}`, { force: true })
+  })
+}
+
+/** Moves a repository out of sight. False when a process reads or fetches. The lock file stays: others may have it open. */
+export function collectRepository(layout: Layout, path: string): boolean {
+  return whileHeld(`${path}.lock`, () => {
+    moveAway(layout, path)
+    moveAway(layout, `${path}.new`)
+  })
+}
+
+function whileHeld(lockPath: string, work: () => void): boolean {
+  const lock = openLockFile(lockPath)
+  try {
+    if (!tryLock(lock, 'exclusive')) return false
+    work()
+    return true
+  } finally {
+    closeSync(lock)
+  }
+}
+
+function moveAway(layout: Layout, path: string): void {
+  try {
+    renameSync(path, gonePath(layout))
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+  }
+}
