@@ -26,7 +26,7 @@ interface Candidate {
 }
 
 /**
- * Moves what nothing needs to `tmp/gone-…`.
+ * Moves what nothing needs to `condemned/`, and that to `tmp/gone-…` once it was looked at again.
  *
  * @param doomed images that shall go: they count only if they got a name meanwhile
  * @param before what was needed before records were dropped: nothing else is looked at. Undefined: everything is
@@ -36,6 +36,7 @@ export function condemn(session: Session, doomed: ReadonlySet<string>, before: N
   const candidates = findCandidates(session, needed).filter(
     ({ folder, name }) => before === undefined || isNeeded(before, folder, bareName(name)),
   )
+  for (const folder of folders) mkdirSync(`${session.layout.folder('condemned')}/${folder}`, { recursive: true })
   const taken = candidates.filter(({ folder, path, name }) => move(path, condemnedPath(session, folder, name)))
   const named = new Set(listTags(session).flatMap(imagesOfTag).map(hexOf))
   for (const { folder, path, name } of taken) {
@@ -49,9 +50,10 @@ export function condemn(session: Session, doomed: ReadonlySet<string>, before: N
       if (!some.includes(folder)) continue
       const aside = condemnedPath(session, folder, name)
       if (isNeeded(now, folder, bareName(name))) move(aside, path)
-      else if (move(aside, gonePath(session.layout)) && folder === 'images') isIndexOld = true
+      else if (folder === 'images') isIndexOld = true
     }
   }
+  if (taken.length > 0) move(session.layout.folder('condemned'), gonePath(session.layout))
   if (isIndexOld)
     rewriteIndex(
       session,
@@ -63,7 +65,9 @@ export function condemn(session: Session, doomed: ReadonlySet<string>, before: N
 /** Moves back what a killed collection had out of sight. */
 export function restoreCondemned(session: Session): void {
   for (const folder of folders) {
-    for (const name of listFolder(`${session.layout.folder('condemned')}/${folder}`)) {
+    const names = listFolder(`${session.layout.folder('condemned')}/${folder}`)
+    if (names.length > 0) mkdirSync(session.layout.folder(folder), { recursive: true })
+    for (const name of names) {
       move(condemnedPath(session, folder, name), `${session.layout.folder(folder)}/${name}`)
     }
   }
@@ -104,7 +108,6 @@ function condemnedPath(session: Session, folder: Folder, name: string): string {
 
 function move(from: string, to: string): boolean {
   try {
-    mkdirSync(to.slice(0, to.lastIndexOf('/')), { recursive: true })
     renameSync(from, to)
     return true
   } catch (error) {

@@ -1,10 +1,10 @@
 /** Removes what has a lock of its own: caches of RUN, repositories of git. Whoever holds the lock keeps it. */
-import { closeSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { systemCode } from '../core/errors.js'
 import { randomName } from '../io/fs.js'
 import { tryLock } from '../io/sys.js'
 import type { Layout } from './layout.js'
-import { openLockFile } from './lock.js'
+import { listFolder, openLockFile } from './lock.js'
 
 /** A path in `tmp/` for what is to be deleted, by this process or by the next collection. */
 export function gonePath(layout: Layout): string {
@@ -18,10 +18,31 @@ export function gonePath(layout: Layout): string {
  * The lock file goes too: `ops/cache-mounts.ts` looks, once it has the lock, whether it has that of the file that is there.
  */
 export function collectCacheMount(layout: Layout, path: string): boolean {
-  return whileHeld(`${path}.lock`, () => {
+  return whileHeld(cacheLock(path), () => {
     moveAway(layout, path)
-    for (const ending of ['id', 'making', 'lock']) rmSync(`${path}.${ending}`, { force: true })
+    if (cacheLock(path) === `${path}.lock`) removeNotes(path)
   })
+}
+
+/** Removes locks of caches that are gone: of a killed collection, of directories of the user's. */
+export function clearCacheLocks(layout: Layout): void {
+  const folder = layout.folder('cache-mounts')
+  for (const name of listFolder(folder).filter((each) => each.endsWith('.lock'))) {
+    const path = `${folder}/${name.slice(0, -'.lock'.length)}`
+    if (existsSync(path)) continue
+    whileHeld(`${path}.lock`, () => {
+      if (!existsSync(path)) removeNotes(path)
+    })
+  }
+}
+
+/** A cache that is being made, `<cache>.<8 letters>`, is under the lock of the cache. */
+export function cacheLock(path: string): string {
+  return `${path.replace(/\.[a-z0-9]{8}$/, '')}.lock`
+}
+
+function removeNotes(path: string): void {
+  for (const ending of ['id', 'making', 'lock']) rmSync(`${path}.${ending}`, { force: true })
 }
 
 /** Moves a repository out of sight. False when a process reads or fetches. The lock file stays: others may have it open. */

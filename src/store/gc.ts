@@ -16,7 +16,7 @@ import { tryLock } from '../io/sys.js'
 import { removeBuild } from './builds.js'
 import { type ChosenItem, chooseItems, type GcRule } from './choose.js'
 import { condemn, restoreCondemned } from './condemn.js'
-import { collectCacheMount, collectRepository } from './gc-folders.js'
+import { clearCacheLocks, collectCacheMount, collectRepository } from './gc-folders.js'
 import { gcFolder, writeGcState } from './gc-state.js'
 import { isAbandoned } from './half-written.js'
 import { imagesOfTag, listTags } from './images.js'
@@ -189,9 +189,9 @@ function withoutKeptLayer(session: Session, each: ChosenItem): ChosenItem {
 async function removeGone({ layout }: Session, { signal, budgetMs }: CollectOptions): Promise<boolean> {
   const end = performance.now() + (budgetMs ?? Number.POSITIVE_INFINITY)
   for (const path of leftovers(layout.folder('quarantine'), layout.folder('tmp'), layout.folder('leases'))) {
-    if (signal.aborted || performance.now() > end) return false
-    await removeFiles(path)
+    if (!(await removeUntil(path, 2, () => signal.aborted || performance.now() > end))) return false
   }
+  clearCacheLocks(layout)
   const halfWritten = [
     layout.folder('tags'),
     ...listFolder(layout.folder('records')).map((part) => `${layout.folder('records')}/${part}`),
@@ -199,6 +199,16 @@ async function removeGone({ layout }: Session, { signal, budgetMs }: CollectOpti
   for (const folder of halfWritten) {
     for (const name of listFolder(folder)) if (isAbandoned(`${folder}/${name}`)) rmSync(`${folder}/${name}`, { force: true })
   }
+  return true
+}
+
+/** Removes entry by entry down to a depth, so that it can stop. False when it did. */
+async function removeUntil(path: string, depth: number, isTimeUp: () => boolean): Promise<boolean> {
+  if (isTimeUp()) return false
+  if (depth > 0 && statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    for (const name of listFolder(path)) if (!(await removeUntil(`${path}/${name}`, depth - 1, isTimeUp))) return false
+  }
+  await removeFiles(path)
   return true
 }
 

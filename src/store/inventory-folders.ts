@@ -5,6 +5,7 @@ import { readTextIfExists } from '../io/fs.js'
 import { tryLock } from '../io/sys.js'
 import { listBuilds } from './builds.js'
 import type { DiskMeter } from './disk-usage.js'
+import { cacheLock } from './gc-folders.js'
 import { type ItemContent, idLength, type LooseFile, type StoreItem } from './items.js'
 import { listFolder, openLockFile } from './lock.js'
 import { isObject, readRecord } from './record-file.js'
@@ -93,7 +94,7 @@ async function cacheMountItems(folder: string, meter: DiskMeter, isBusy: boolean
       ...plainItem(shortened(name), describeCacheMount(note), size),
       ...{ type: 'exec.cachemount', mutable: true, createdAt: note?.createdAt ?? stats.birthtimeMs },
       ...{ lastUsedAt: use.lastUsedAt, usageCount: use.count },
-      ...{ held: isBusy && isLocked(`${path}.lock`) ? ('process' as const) : undefined },
+      ...{ held: isBusy && isLocked(cacheLock(path)) ? ('process' as const) : undefined },
       content: { kind: 'cache-mount', path },
     })
   }

@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type DiffID, type Digest, digestOf, hexOf } from '../../src/core/digest.js'
@@ -8,8 +8,10 @@ import type { CollectReport } from '../../src/store/gc.js'
 import { takeInventory } from '../../src/store/inventory.js'
 import { type OpenedStore, openStore } from '../../src/store/store.js'
 import type { LayerRecord } from '../../src/store/types.js'
+import { noteUse, startUse, useOf } from '../../src/store/use.js'
+import { verifyStore } from '../../src/store/verify.js'
 import { collect, everything, type Wanted } from '../helpers/collect.js'
-import { tempStore } from '../helpers/temp-store.js'
+import { tempDirectory, tempStore } from '../helpers/temp-store.js'
 import { within } from '../helpers/within.js'
 
 /** What a second collection finds. */
@@ -182,6 +184,105 @@ test('what a killed collection moved out of sight comes back', async () => {
   assert.not(store.images.isWhole(id))
   await collect(store)
   assert.ok(store.images.isWhole(id))
+})
+
+/** Collects in a process that kills itself at its n-th change of the disk. */
+const killedCollection = `
+  import fs from 'node:fs'
+  import { syncBuiltinESMExports } from 'node:module'
+  let left = Number(process.argv[2])
+  for (const name of ['renameSync', 'rmSync', 'unlinkSync', 'rmdirSync', 'mkdirSync', 'openSync', 'utimesSync']) {
+    const original = fs[name]
+    fs[name] = (...args) => {
+      if (name !== 'openSync' || args[1] !== 'r') left -= 1
+      if (left < 0) process.kill(process.pid, 'SIGKILL')
+      return original(...args)
+    }
+  }
+  syncBuiltinESMExports()
+  const { openStore } = await import(${JSON.stringify(new URL('../../src/store/store.js', import.meta.url).href)})
+  const { collect, everything } = await import(${JSON.stringify(new URL('../helpers/collect.js', import.meta.url).href)})
+  const store = await openStore(process.argv[1])
+  await collect(store, everything)
+  await store[Symbol.asyncDispose]()
+`
+
+test('a collection that is killed at any moment leaves a sound store, and the next one ends it', async () => {
+  let id = digestOf('')
+  await using template = await filledStore(async (writer) => {
+    const layers = [await makeLayer(writer, 'a'), await makeLayer(writer, 'b'), await makeLayer(writer, 'c')]
+    const [a, b, c] = layers.map(({ diffId }) => diffId) as [DiffID, DiffID, DiffID]
+    id = makeImage(writer, 'kept', [a], true)
+    makeImage(writer, 'dangling', [a, b], false)
+    makeRecord(writer, 'RUN b', [a, b])
+    makeRecord(writer, 'RUN c', [a, c])
+    mkdirSync(`${writer.root}/cache-mounts/x`, { recursive: true })
+    writeFileSync(`${writer.root}/cache-mounts/x/file`, 'cached')
+    writeFileSync(`${writer.directory('memo')}/m`, 'memo')
+  })
+  await using place = tempDirectory()
+  let kills = 0
+  for (let calls = 0; ; calls += 4) {
+    const root = `${place.path}/${calls}`
+    cpSync(template.root, root, { recursive: true, preserveTimestamps: true })
+    const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', killedCollection, root, `${calls}`], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+    {
+      await using reader = await openStore(root)
+      assert.ok(reader.images.isWhole(id), `after ${calls} calls`)
+      assert.equal(await verifyStore(reader, {}, new AbortController().signal), [], `after ${calls} calls`)
+    }
+    await using store = await openStore(root)
+    await collect(store, everything)
+    assert.ok(store.images.isWhole(id))
+    assert.equal(countOf(store), { images: 1, layers: 1, snapshots: 1, lists: 1, blobs: 1 }, `after ${calls} calls`)
+    for (const folder of ['tmp', 'cache-mounts', 'memo']) assert.equal(readdirSync(`${root}/${folder}`), [])
+    if (signal === null) break
+    kills += 1
+  }
+  assert.ok(kills > 10, `${kills} kills`)
+})
+
+test('a step goes after what lies on it, though a build of nothing only asks for the last', async () => {
+  await using store = await filledStore(async (writer) => {
+    const [a, b, c, d] = [
+      await makeLayer(writer, 'a'.repeat(50_000)),
+      await makeLayer(writer, 'b'.repeat(50_000)),
+      await makeLayer(writer, 'c'.repeat(50_000)),
+      await makeLayer(writer, 'd'.repeat(50_000)),
+    ]
+    makeRecord(writer, 'A', [a.diffId])
+    makeRecord(writer, 'B', [a.diffId, b.diffId])
+    makeRecord(writer, 'C', [a.diffId, b.diffId, c.diffId])
+    makeRecord(writer, 'D', [d.diffId])
+  })
+  for (const [name, at] of Object.entries({ A: 1000, B: 1001, C: 3000, D: 2000 })) {
+    utimesSync(store.session.layout.record(digestOf(name)), at, at)
+  }
+  const left = async (maxUsed: number): Promise<string[]> => {
+    await collect(store, { types: ['regular'], limits: { maxUsed, reserved: 0, minFree: 0 } })
+    return ['A', 'B', 'C', 'D'].filter((name) => existsSync(store.session.layout.record(digestOf(name))))
+  }
+  assert.equal(await left(210_000), ['A', 'B', 'C'])
+  assert.equal(await left(150_000), ['A', 'B'])
+  assert.equal(await left(80_000), ['A'])
+  assert.equal(await left(1), [])
+})
+
+test('the use of a file is in its time', async () => {
+  await using place = tempDirectory()
+  const path = `${place.path}/file`
+  writeFileSync(path, '')
+  startUse(path, 1_700_000_000_987)
+  assert.equal(useOf(statSync(path)), { lastUsedAt: 1_700_000_000_000, count: 1 })
+  for (let i = 0; i < 1200; i++) {
+    noteUse(path, 1_700_000_001_000 + i * 1000)
+    assert.is(useOf(statSync(path)).count, Math.min(999, i + 2))
+  }
+  assert.is(useOf(statSync(path)).lastUsedAt, 1_700_001_200_000)
+  assert.is(useOf({ mtimeMs: 1_700_000_000_123.45 }).count, undefined)
+  noteUse(`${place.path}/none`, 1)
 })
 
 test('a build that finds everything cached while all is pruned again and again is never left with a broken image', async () => {
