@@ -53,13 +53,8 @@ export function condemn(session: Session, doomed: ReadonlySet<string>, before: N
       else if (folder === 'images') isIndexOld = true
     }
   }
+  if (isIndexOld) rewriteIndex(session, { images: () => listImages(session), tags: () => listTags(session) })
   if (taken.length > 0) move(session.layout.folder('condemned'), gonePath(session.layout))
-  if (isIndexOld)
-    rewriteIndex(
-      session,
-      () => listImages(session),
-      () => listTags(session),
-    )
 }
 
 /** Moves back what a killed collection had out of sight. */

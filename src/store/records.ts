@@ -1,5 +1,5 @@
 /** Cache records: finished steps by key. Whether the layers they name are still there is for the caller to ask. */
-import { isDigest, parseDiffId } from '../core/digest.js'
+import { type Digest, isDigest, parseDiffId } from '../core/digest.js'
 import { isObject, isTextList, readRecord, writeRecord } from './record-file.js'
 import type { Session } from './session.js'
 import type { Records, StoredRecord } from './types.js'
@@ -8,12 +8,17 @@ import { noteUse, startUse } from './use.js'
 /** The cache records of a store. What is found is noted as used, once for each opening: garbage collection takes the longest unused first. */
 export function openRecords(session: Session): Records {
   const noted = new Set<string>()
+  const peek = (key: Digest): StoredRecord | undefined => {
+    const record = readRecord(session.layout.record(key), isStoredRecord)
+    return record?.key === key ? record : undefined
+  }
   return {
+    peek,
     find(key) {
+      const record = peek(key)
       const path = session.layout.record(key)
-      const record = readRecord(path, isStoredRecord)
-      if (record?.key !== key) return undefined
-      if (!noted.has(path)) noteUse(path, Date.now())
+      if (record === undefined || noted.has(path)) return record
+      noteUse(path, Date.now())
       noted.add(path)
       return record
     },

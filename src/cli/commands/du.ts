@@ -18,7 +18,7 @@ export const command = defineCommand({
       value: 'filter',
       help: 'Only what matches: id, parents, description, type (=, != or ~=), inuse, mutable, immutable, shared, private, until=24h',
     },
-    format: { type: 'string', value: 'template', help: 'table, pretty, json, a Go template, or "table TEMPLATE"' },
+    format: { type: 'string', value: 'template', help: 'A Go template, "table TEMPLATE", json, or pretty' },
     verbose: { type: 'boolean', help: 'The same as --format=pretty' },
   },
   unsupported: ['builder', 'timeout', 'debug|D'],

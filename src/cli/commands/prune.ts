@@ -27,7 +27,7 @@ export const command = defineCommand({
       help: 'Only what matches: until=24h (not used since), id, parents, description, type (=, != or ~=), mutable, immutable, shared, private',
     },
     force: { type: 'boolean', short: 'f', help: 'Accepted for docker: mille does not ask' },
-    format: { type: 'string', value: 'template', help: 'table, pretty, json, a Go template, or "table TEMPLATE"' },
+    format: { type: 'string', value: 'template', help: 'A Go template, "table TEMPLATE", json, or pretty' },
     'keep-storage': { type: 'bytes', value: 'size', help: 'The older name of --reserved-space' },
     'max-used-space': { type: 'bytes', value: 'size', help: 'The most that the cache may use' },
     'min-free-space': { type: 'bytes', value: 'size', help: 'What of the disk shall be free' },
