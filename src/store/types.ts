@@ -13,11 +13,12 @@
  *   active/<lease>/<id>/{fs,work}   snapshots being written; removed by the next process when the lease's flock is free
  *   leases/<lease>             one flocked file for each process that writes
  *   memo/                      hashes of context files (written by src/context)
- *   cache-mounts/<id>/         RUN --mount=type=cache
+ *   cache-mounts/<id>/         RUN --mount=type=cache; <id>.lock beside it, and <id>.id with its name and use
  *   git/<id>.git/              a repository of a git source, bare, flocked by <id>.git.lock; known_hosts of ssh
  *   logs/                      whole output of steps
  *   explain/                   what steps depended on when they ran, and when records were pruned (src/explain)
  *   history/                   build records (store/builds.ts)
+ *   gc/                        what the last collection left, and what was added since (store/gc-state.ts)
  *   tmp/                       half-written files, named by lease
  */
 import type { Readable } from 'node:stream'
