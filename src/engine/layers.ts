@@ -12,6 +12,7 @@ import { BuildError, StoreError } from '../core/errors.js'
 import type { AppliedLayer } from '../layer/apply.js'
 import type { ApplyLayerTask, CompressLayerTask } from '../layer/tasks.js'
 import type { LayerFiles } from '../solver/ports.js'
+import { layerFiles } from '../store/layer-files.js'
 import type { LayerRecord, LayerRewrite } from '../store/types.js'
 import type { Engine } from './engine.js'
 
@@ -229,10 +230,9 @@ async function unpackRewrite(
   { diffId, epoch }: LayerRewrite,
   ctx: Context,
 ): Promise<void> {
-  const snapshot = store.layers.find(diffId)?.snapshot
-  if (snapshot === undefined) throw missingLayer(diffId)
+  const upper = layerFiles(store, store.layers.find(diffId))
+  if (upper === undefined) throw missingLayer(diffId)
   const output = store.blobs.temporaryPath()
-  const upper = store.snapshots.pathOf(snapshot)
   const pack: CompressLayerTask = { upper, epoch, compression: 'none', output, diffId: record.diffId }
   await pool.run('compressLayerTask', pack, ctx.signal)
   await using active = await store.snapshots.prepare()

@@ -8,8 +8,9 @@ import { createHash } from 'node:crypto'
 import { type DiffID, type Digest, diffIdFromHex, digestFromHex } from '../core/digest.js'
 import { encodePath } from '../core/path-bytes.js'
 import { formatEntry } from './snapshot-list.js'
+import { type LayerUpper, layerEntries } from './squash.js'
 import { type PackOptions, type TarBlockOptions, tarOfEntries } from './tar.js'
-import { type LayerEntry, walkLayer } from './walk.js'
+import type { LayerEntry } from './walk.js'
 
 /** What `digestLayer` may be told. */
 export interface DigestOptions extends PackOptions {
@@ -36,10 +37,10 @@ export interface LayerDigest {
  * Finds the identities of the layer in `upper`. Synchronous: the cost follows the changed files, so call it in a worker
  * unless they are few.
  *
- * @param upper absolute path of the overlay upper directory
+ * @param upper absolute path of the overlay upper directory, or of all directories of the layer
  */
-export function digestLayer(upper: string, options: DigestOptions = {}): LayerDigest {
-  return digestEntries(walkLayer(upper, options), options)
+export function digestLayer(upper: LayerUpper, options: DigestOptions = {}): LayerDigest {
+  return digestEntries(layerEntries(upper, options), options)
 }
 
 /** Finds the identities of the layer that has these entries, in tar order; the content of files is read at their host path. */

@@ -1,8 +1,10 @@
 /** The mounts of an exec op as mounts of a sandbox. What must be let go of afterwards is given to a scope. */
 
+import { existsSync } from 'node:fs'
 import type { SandboxMount, SandboxUser } from '../../sandbox/plan.js'
 import type { Context } from '../core/context.js'
 import { SolveError } from '../core/errors.js'
+import { fsPath } from '../core/path-bytes.js'
 import type { FileView } from '../core/view.js'
 import type { CopyOp, ExecMount, ExecOp, Vertex } from '../graph/op.js'
 import type { Scope } from '../io/scope.js'
@@ -158,7 +160,8 @@ async function fillCache(
 ): Promise<void> {
   const hostLowers = lowers.length === 1 ? lowers : await oneLayer(input, source, vertex, ports, ctx)
   const { path } = resolvePath(layerStack(hostLowers), source, { followLast: true })
-  await applyLayer(packLayer(`${hostLowers[0]}${path}`), target, { form: 'plain' }, ctx.signal)
+  const parts = hostLowers.map((lower) => `${lower}${path}`).filter((part) => existsSync(fsPath(part)))
+  await applyLayer(packLayer(parts.length === 0 ? `${hostLowers[0]}${path}` : parts), target, { form: 'plain' }, ctx.signal)
 }
 
 /** The files below `source` of several layers in one, with their owners. */

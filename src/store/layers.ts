@@ -10,6 +10,7 @@ import { type DiffID, hexOf, isDigest, parseDiffId } from '../core/digest.js'
 import { decodePath } from '../core/path-bytes.js'
 import { asStoreError } from '../io/disk-error.js'
 import { readBytesIfExists } from '../io/fs.js'
+import { hasWholeSnapshot } from './layer-files.js'
 import { withLock } from './lock.js'
 import { matchesList } from './matches-list.js'
 import { isObject, isTextList, readRecord, removeRecord, writeRecord } from './record-file.js'
@@ -30,7 +31,7 @@ export function openLayers(session: Session): Layers {
       const earlier = known.get(diffId)
       if (earlier !== undefined) return earlier
       session.pin(`layer:${hexOf(diffId)}`)
-      const found = load(session, diffId)
+      const found = loadPinned(session, diffId)
       if (found === undefined) session.unpin(`layer:${hexOf(diffId)}`)
       else known.set(diffId, found)
       return found
@@ -59,15 +60,24 @@ export function openLayers(session: Session): Layers {
   }
 }
 
+/** The record; where its files lie over those of another layer, that one is claimed too and looked at after that. */
+function loadPinned(session: Session, diffId: DiffID): LayerRecord | undefined {
+  const found = load(session, diffId)
+  if (found?.over === undefined) return found
+  session.pin(`layer:${hexOf(found.over)}`)
+  return load(session, diffId)
+}
+
 /** The record on disk with what of it is really there, or undefined when nothing is. */
 function load(session: Session, diffId: DiffID): LayerRecord | undefined {
   const path = session.layout.layer(diffId)
   const saved = readRecord(path, isSavedLayer)
   if (saved === undefined || saved.diffId !== diffId) return undefined
-  const { bootId, snapshot, ...rest } = saved
-  if (snapshot !== undefined && isWhole(session, snapshot, bootId)) {
+  const { bootId, snapshot, over, ...rest } = saved
+  const isComplete = over === undefined || hasWholeSnapshot(load(session, over))
+  if (snapshot !== undefined && isComplete && isWhole(session, snapshot, bootId)) {
     if (bootId !== session.bootId) writeRecord(path, { ...saved, bootId: session.bootId })
-    return { ...rest, snapshot }
+    return { ...rest, snapshot, ...(over === undefined ? {} : { over }) }
   }
   if (rest.rewriteOf !== undefined && load(session, rest.rewriteOf.diffId)?.snapshot !== undefined) return rest
   const isReachable = rest.sources.length > 0 || rest.blobs.some(({ digest }) => existsSync(session.layout.blob(digest)))
@@ -85,7 +95,7 @@ function isWhole(session: Session, snapshot: string, bootId: string): boolean {
 
 function merge(session: Session, record: LayerRecord): LayerRecord {
   const existing = load(session, record.diffId)
-  const snapshot = existing?.snapshot ?? record.snapshot
+  const { snapshot, over } = existing?.snapshot === undefined ? record : existing
   const contentId = record.contentId ?? existing?.contentId
   const rewriteOf = record.rewriteOf ?? existing?.rewriteOf
   // Files that are here need nobody's word any more.
@@ -97,6 +107,7 @@ function merge(session: Session, record: LayerRecord): LayerRecord {
     blobs: unite([...(existing?.blobs ?? []), ...record.blobs], (blob) => blob.digest),
     sources: unite([...(existing?.sources ?? []), ...record.sources], (source) => source),
     ...(snapshot === undefined ? {} : { snapshot }),
+    ...(snapshot === undefined || over === undefined ? {} : { over }),
     ...(contentId === undefined ? {} : { contentId }),
     ...(claims.length === 0 ? {} : { claims }),
     ...(rewriteOf === undefined ? {} : { rewriteOf }),
@@ -124,11 +135,12 @@ function unite<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
 /** True for a value of the form of a layer record. */
 export function isSavedLayer(value: unknown): value is SavedLayer {
   if (!isObject(value)) return false
-  const { diffId, snapshot, contentId, size, blobs, sources, claims, rewriteOf, bootId } = value
+  const { diffId, snapshot, over, contentId, size, blobs, sources, claims, rewriteOf, bootId } = value
   return (
     typeof diffId === 'string' &&
     parseDiffId(diffId) !== undefined &&
     (snapshot === undefined || typeof snapshot === 'string') &&
+    (over === undefined || (typeof over === 'string' && parseDiffId(over) !== undefined)) &&
     (contentId === undefined || (typeof contentId === 'string' && isDigest(contentId))) &&
     typeof size === 'number' &&
     Array.isArray(blobs) &&

@@ -63,6 +63,11 @@ export interface LayerRecord {
   readonly diffId: DiffID
   /** The directory in `snapshots/`; undefined while only a blob is known (a base that nothing had to read yet). */
   readonly snapshot?: string
+  /**
+   * The layer whose files lie below those of `snapshot`, which then has only what that layer has not or has otherwise, and
+   * deletes nothing. That layer's own snapshot is whole.
+   */
+  readonly over?: DiffID
   /** sha256 over the sorted entries without times. */
   readonly contentId?: Digest
   /** Bytes of the layer's files. */
