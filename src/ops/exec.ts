@@ -30,7 +30,17 @@ export interface ExecPorts extends MountPorts, Pick<CommitPorts, 'pool'> {
 
 /** The runner of exec ops. */
 export function createExecRunner(ports: ExecPorts): OpRunner<ExecOp> {
+  let isExpected = false
   return {
+    expect({ network }) {
+      if (isExpected) return
+      isExpected = true
+      // Whoever runs a command gets the error of a sandbox that cannot be opened.
+      ports.openSandbox().then(
+        (sandbox) => sandbox.warmUp(network),
+        () => undefined,
+      )
+    },
     key: (op, inputs, vertex, ctx) => execKey(op, inputs, vertex, ports, ctx),
     async selected(op, inputs, parts, _vertex, ctx) {
       if (!op.mounts.some((mount) => isSelection(mount, inputs))) return undefined

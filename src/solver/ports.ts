@@ -77,6 +77,8 @@ export interface OpRunner<O extends Op> {
     vertex: Vertex,
     ctx: Context,
   ): Promise<KeyParts | undefined>
+  /** It will probably run soon: what it needs and takes time may be brought up. Does not wait, and does not fail. */
+  expect?(op: O): void
   run(op: O, inputs: readonly VertexResult[], vertex: Vertex, ctx: Context): Promise<OpResult>
 }
 

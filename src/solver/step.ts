@@ -10,6 +10,7 @@ import type { Context } from '../core/context.js'
 import type { Digest } from '../core/digest.js'
 import type { StepReason } from '../core/reason.js'
 import type { BuildPlan, MergeOp, Vertex, VertexId } from '../graph/op.js'
+import { expectSteps } from './expect.js'
 import { contentKey, resultKey, stackContent } from './key.js'
 import { type Found, isSource, type KeyedVertex, runnerOf } from './lookup.js'
 import type { CacheKey, CacheRecord, MissedStep, OpResult, SolverPorts, VertexResult } from './ports.js'
@@ -93,6 +94,7 @@ async function runStep(
 ): Promise<StepOutcome> {
   const { vertex } = item
   const { explainer } = solving.ports
+  expectSteps(vertex, solving)
   const missed: MissedStep = { vertex, key: item.key, content, parts: item.parts, stale: item.stale }
   if (explainer !== undefined) solving.report.because(vertex, await explainer.explain(missed, solving.ctx))
   await fetchInputs(vertex, inputs, solving)
