@@ -98,6 +98,14 @@ class OciSandbox implements Sandbox {
     start.then(({ networks }) => network === 'default' && networks.warmUp()).catch(() => undefined)
   }
 
+  rest(): void {
+    this.#started?.then(
+      ({ networks }) => networks.rest(),
+      // Whoever ran a container got the error of a failed start.
+      () => undefined,
+    )
+  }
+
   /** The plan with the limits that can be had here. Says what cannot, once. */
   #usable(plan: SandboxPlan, runtime: Runtime): SandboxPlan {
     const { limits, cgroupParent, rlimits = [] } = plan
@@ -152,10 +160,10 @@ class OciSandbox implements Sandbox {
   async [Symbol.asyncDispose](): Promise<void> {
     const started = await this.#started?.catch(() => undefined)
     if (started === undefined) return
-    await started.networks[Symbol.asyncDispose]()
-    await started.cleaning
+    // Helpers that have their signal need no guardian any more: all of them end at the same time.
+    await started.networks.stop()
     for (const remove of this.#parents.values()) remove()
-    await started.guardian.dismiss()
+    await Promise.all([started.networks[Symbol.asyncDispose](), started.cleaning, started.guardian.dismiss()])
     started.state.close()
   }
 }

@@ -30,14 +30,20 @@ export interface ExecPorts extends MountPorts, Pick<CommitPorts, 'pool'> {
 
 /** The runner of exec ops. */
 export function createExecRunner(ports: ExecPorts): OpRunner<ExecOp> {
-  let isExpected = false
+  let expected: Promise<Sandbox> | undefined
   return {
     expect({ network }) {
-      if (isExpected) return
-      isExpected = true
+      if (expected !== undefined) return
+      expected = ports.openSandbox()
       // Whoever runs a command gets the error of a sandbox that cannot be opened.
-      ports.openSandbox().then(
+      expected.then(
         (sandbox) => sandbox.warmUp(network),
+        () => undefined,
+      )
+    },
+    rest() {
+      expected?.then(
+        (sandbox) => sandbox.rest(),
         () => undefined,
       )
     },
