@@ -5,66 +5,42 @@
  *
  * Everything lies in one temporary directory: stores, inputs, a registry for the base images.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { cacheQuestions } from './cache-questions.js'
 import { type Answer, type AskOptions, ask, askOwn, shell } from './harness.js'
+import { parseWanted, usageText, type Wanted } from './options.js'
 import { openPeerRoot, ownRoot, type PeerRoot } from './peer-root.js'
-import { buildQuestions, type Questions } from './questions.js'
+import { buildQuestions, type Questions, type Setting } from './questions.js'
 import { formatFailures, formatMachine, formatTable, jsonReport } from './report.js'
 import { type Docker, type DockerStore, startDocker, startRegistry } from './servers.js'
 import { buildahTool, dockerTool, milleTool, type Tool } from './tools.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const mille = join(root, 'bin/mille')
-const peerNames = ['buildah', 'docker', 'docker-containerd']
 
-/** What the command line asks for. */
-interface Wanted {
-  readonly questions: readonly string[]
-  readonly peers: readonly string[]
-  readonly rounds: number | undefined
-  readonly peerRoot: string | undefined
-  readonly json: string | undefined
-}
-
-function parseWanted(argv: readonly string[]): Wanted {
-  const text = { type: 'string' } as const
-  const { values, positionals } = parseArgs({
-    args: [...argv],
-    allowPositionals: true,
-    options: { runs: text, peers: text, 'peer-root': text, json: text },
-  })
-  const rounds = values.runs === undefined ? undefined : Number(values.runs)
-  if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new Error(`--runs is no number: ${values.runs}`)
-  const peers = values.peers === undefined ? ['buildah', 'docker'] : values.peers.split(',').filter((name) => name !== '')
-  const unknown = peers.find((name) => !peerNames.includes(name))
-  if (unknown !== undefined) throw new Error(`there is no peer "${unknown}": ${peerNames.join(', ')}`)
-  return { questions: positionals, peers, rounds, peerRoot: values['peer-root'], json: values.json }
-}
-
-/** `noop` is `noop-20`, `noop-2000` and `noop-50000`. */
-function select(questions: Questions, wanted: readonly string[]): readonly string[] {
-  const names = [...questions.keys()]
-  const matches = (name: string, want: string): boolean => name === want || name.startsWith(`${want}-`)
-  const unknown = wanted.find((want) => !names.some((name) => matches(name, want)))
-  if (unknown !== undefined) throw new Error(`there is no question "${unknown}": ${names.join(', ')}`)
-  return wanted.length === 0 ? names : names.filter((name) => wanted.some((want) => matches(name, want)))
+function allQuestions(setting: Setting): Questions {
+  return new Map([...cacheQuestions(setting), ...buildQuestions(setting)])
 }
 
 /** The tools that are here. Who is not is named on stderr, with the reason. */
-function availableTools(wanted: Wanted, scratch: string, peerRoot: PeerRoot, daemons: ReadonlyMap<DockerStore, Docker>): Tool[] {
+function availableTools(
+  { peers }: Wanted,
+  scratch: string,
+  peerRoot: PeerRoot,
+  daemons: ReadonlyMap<DockerStore, Docker | undefined>,
+): Tool[] {
   const tools = [milleTool(mille, scratch)]
   const leftOut = (name: string, reason: string): unknown => process.stderr.write(`${name} is left out: ${reason}\n`)
-  if (wanted.peers.includes('buildah')) {
+  if (peers.includes('buildah')) {
     const buildah = buildahTool(peerRoot, scratch)
     if (buildah === undefined) leftOut('buildah', 'it is not installed')
     else tools.push(buildah)
   }
   for (const [store, docker] of daemons) {
+    if (docker === undefined) continue
     if ('missing' in docker) leftOut(`docker with ${store}`, docker.missing)
     else tools.push(dockerTool(peerRoot.enter, docker.host, store))
   }
@@ -81,47 +57,67 @@ function pushBases(prefix: string, scratch: string, log: string): void {
   }
 }
 
+/** Asks one question after the other; `onAnswer` has what there is so far. */
+async function askAll(
+  wanted: Wanted,
+  setting: Setting,
+  tools: readonly Tool[],
+  options: AskOptions,
+  onAnswer: (answer: Answer) => void,
+): Promise<void> {
+  const questions = allQuestions(setting)
+  for (const name of wanted.questions) {
+    for (const question of questions.get(name)?.() ?? []) {
+      onAnswer(await ('measure' in question ? askOwn(question, options) : ask(question, tools, options)))
+    }
+    rmSync(join(setting.scratch, 'inputs'), { recursive: true, force: true })
+  }
+}
+
 async function main(wanted: Wanted, scratch: string, signal: AbortSignal): Promise<boolean> {
   const startedAt = new Date()
   const logFile = join(scratch, 'log')
-  const names = select(
-    new Map([...cacheQuestions({ scratch, prefix: '' }), ...buildQuestions({ scratch, prefix: '' })]),
-    wanted.questions,
-  )
   await using registry = await startRegistry(scratch)
   await using peerRoot = wanted.peerRoot === undefined ? ownRoot : await openPeerRoot(wanted.peerRoot, scratch)
-  const daemon = (name: string, store: DockerStore): Promise<Docker> | undefined =>
-    wanted.peers.includes(name) ? startDocker(scratch, peerRoot.enter, store) : undefined
-  await using overlay2 = await daemon('docker', 'overlay2')
-  await using containerd = await daemon('docker-containerd', 'containerd')
-  const daemons = new Map<DockerStore, Docker>([
-    ...(overlay2 === undefined ? [] : [['overlay2', overlay2] as const]),
-    ...(containerd === undefined ? [] : [['containerd', containerd] as const]),
+  const { enter } = peerRoot
+  await using overlay2 = wanted.peers.includes('docker') ? await startDocker(scratch, enter, 'overlay2') : undefined
+  await using other = wanted.peers.includes('docker-containerd') ? await startDocker(scratch, enter, 'containerd') : undefined
+  const daemons = new Map<DockerStore, Docker | undefined>([
+    ['overlay2', overlay2],
+    ['containerd', other],
   ])
   const tools = availableTools(wanted, scratch, peerRoot, daemons)
   const setting = { scratch, prefix: `${registry.host}/base` }
   pushBases(setting.prefix, scratch, logFile)
-  const questions = new Map([...cacheQuestions(setting), ...buildQuestions(setting)])
-  const options: AskOptions = { logFile, signal, ...(wanted.rounds === undefined ? {} : { rounds: wanted.rounds }) }
   const answers: Answer[] = []
-  for (const name of names) {
-    for (const question of questions.get(name)?.() ?? []) {
-      answers.push(await ('measure' in question ? askOwn(question, options) : ask(question, tools, options)))
-    }
-    rmSync(join(scratch, 'inputs'), { recursive: true, force: true })
+  const options: AskOptions = { logFile, signal, ...(wanted.rounds === undefined ? {} : { rounds: wanted.rounds }) }
+  try {
+    await askAll(wanted, setting, tools, options, (answer) => answers.push(answer))
+  } finally {
+    process.stdout.write(`${formatMachine(tools)}\n${formatTable(answers, tools)}\n`)
+    process.stderr.write(formatFailures(answers))
+    if (wanted.json !== undefined) writeFileSync(wanted.json, jsonReport(answers, tools, startedAt))
   }
-  process.stdout.write(`${formatMachine(tools)}\n${formatTable(answers, tools)}\n`)
-  process.stderr.write(formatFailures(answers))
-  if (wanted.json !== undefined) writeFileSync(wanted.json, jsonReport(answers, tools, startedAt))
   return answers.every(({ failed }) => !failed.has('mille'))
 }
 
-const wanted = parseWanted(process.argv.slice(2))
+/** Undefined when the command line was not understood: then that has been said. */
+function readCommandLine(): Wanted | undefined {
+  const names = [...allQuestions({ scratch: '', prefix: '' }).keys()]
+  try {
+    return parseWanted(process.argv.slice(2), names)
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n${usageText(names)}`)
+    return undefined
+  }
+}
+
+const wanted = readCommandLine()
+if (wanted === undefined) process.exit(2)
 const scratch = mkdtempSync(join(tmpdir(), 'mille-bench-'))
 const controller = new AbortController()
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort(new Error(name)))
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort(new Error(`stopped by ${name}`)))
 try {
-  mkdirSync(join(scratch, 'mille'), { recursive: true })
   if (!(await main(wanted, scratch, controller.signal))) process.exitCode = 1
 } finally {
   rmSync(scratch, { recursive: true, force: true })
