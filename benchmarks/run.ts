@@ -18,6 +18,9 @@ import { formatFailures, formatMachine, formatTable, jsonReport } from './report
 import { type Docker, type DockerStore, startDocker, startRegistry } from './servers.js'
 import { buildahTool, dockerTool, milleTool, type Tool } from './tools.js'
 
+/** Somebody stopped the benchmark. */
+class Interrupted extends Error {}
+
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const mille = join(root, 'bin/mille')
 
@@ -116,9 +119,14 @@ const wanted = readCommandLine()
 if (wanted === undefined) process.exit(2)
 const scratch = mkdtempSync(join(tmpdir(), 'mille-bench-'))
 const controller = new AbortController()
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort(new Error(`stopped by ${name}`)))
+for (const name of ['SIGINT', 'SIGTERM'] as const)
+  process.once(name, () => controller.abort(new Interrupted(`stopped by ${name}`)))
 try {
   if (!(await main(wanted, scratch, controller.signal))) process.exitCode = 1
+} catch (error) {
+  if (!(error instanceof Interrupted)) throw error
+  process.stderr.write(`${error.message}\n`)
+  process.exitCode = 130
 } finally {
   rmSync(scratch, { recursive: true, force: true })
 }
