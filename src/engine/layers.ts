@@ -125,7 +125,10 @@ export function createLayers(engine: Engine): EngineLayers {
       if (known?.snapshot !== undefined) return
       await unpackBlob(engine, { diffId, size: 0, blobs: [blob], sources: [] }, blob, progressId, ctx)
     },
-    contentIdOf: (diffId) => store.layers.find(diffId)?.contentId ?? caches?.contentIdOf(diffId),
+    contentIdOf(diffId) {
+      const record = store.layers.find(diffId)
+      return record?.contentId ?? caches?.contentIdOf(diffId) ?? record?.sameFilesAs
+    },
     areHere: (diffIds) => diffIds.every((diffId) => store.layers.find(diffId)?.snapshot !== undefined),
     bringHere: (diffIds, vertex, ctx) => unpack(diffIds, vertex.id, ctx),
   }
@@ -197,13 +200,14 @@ function missingLayer(diffId: DiffID): StoreError {
 }
 
 async function unpackBlob(
-  { store, pool, settings }: Engine,
+  engine: Engine,
   record: LayerRecord,
   blob: Descriptor,
   progressId: string,
   ctx: Context,
   limitBytes?: number,
 ): Promise<void> {
+  const { store, pool, settings } = engine
   const item = `extract ${shortHex(blob.digest)}`
   const report = (current: number, done: boolean): void =>
     ctx.emit({ type: 'progress', id: progressId, item, current, total: blob.size, done, atMs: settings.now() })
@@ -220,6 +224,8 @@ async function unpackBlob(
   const applied = await pool.run<AppliedLayer>('applyLayerTask', task, ctx.signal)
   const snapshot = await active.commit(applied.entries)
   store.layers.save({ ...record, snapshot, size: applied.size })
+  const { findSameFiles } = await import('./same-files.js')
+  await findSameFiles(engine, record.diffId, ctx)
   report(blob.size, true)
 }
 

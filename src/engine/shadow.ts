@@ -63,6 +63,7 @@ function shadowLayers(real: Layers, own: Layers): Layers {
   return {
     find: (diffId) => real.find(diffId) ?? own.find(diffId),
     save: (record) => own.save(record),
+    ofSize: (size) => real.ofSize(size),
     arePresent: (diffIds) => real.arePresent(diffIds),
     forget: (diffId) => own.forget(diffId),
   }

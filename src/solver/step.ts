@@ -66,8 +66,7 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
     solving.ctx.signal.throwIfAborted()
     if (isSource(vertex)) return await runSource(item, inputs, solving)
     if (vertex.op.kind === 'merge') return mergeLayers(item, vertex.op, inputs, solving)
-    const key = contentKeyOf(item, inputs, solving)
-    const record = vertex.ignoreCache ? undefined : solving.ports.records.find(key.digest)
+    const { key, record } = await findByContent(item, inputs, solving)
     if (record !== undefined) return useRecord(item, key, record, solving)
     const isPart = takesParts(vertex, inputs, solving)
     if (isPart) await fetchInputs(vertex, inputs, solving)
@@ -82,6 +81,27 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
     solving.report.failed(vertex, error)
     throw error
   }
+}
+
+/**
+ * The content key and its record. An image that was never unpacked here is nothing but itself; when its files are here, it
+ * may turn out to be an earlier one. A step that was not found needs them anyway.
+ */
+async function findByContent(
+  item: KeyedVertex,
+  inputs: readonly StepOutcome[],
+  solving: Solving,
+): Promise<{ readonly key: CacheKey; readonly record: CacheRecord | undefined }> {
+  const { layers, records } = solving.ports
+  const find = (key: CacheKey): CacheRecord | undefined => (item.vertex.ignoreCache ? undefined : records.find(key.digest))
+  const key = contentKeyOf(item, inputs, solving)
+  const record = find(key)
+  const diffIds = inputs.flatMap((input) => input.layers?.diffIds ?? [])
+  const mayTurnOut = diffIds.some((diffId) => layers.contentIdOf(diffId) === undefined) && !layers.areHere(diffIds)
+  if (record !== undefined || !mayTurnOut) return { key, record }
+  await fetchInputs(item.vertex, inputs, solving)
+  const known = contentKeyOf(item, inputs, solving)
+  return { key: known, record: find(known) }
 }
 
 /** Says why, makes the files of the inputs be here, runs the step and saves what it made. */

@@ -70,6 +70,8 @@ export interface LayerRecord {
   readonly over?: DiffID
   /** sha256 over the sorted entries without times. */
   readonly contentId?: Digest
+  /** For the keys of steps on a layer without a content id: that of another layer, or its DiffID, that has the same files. */
+  readonly sameFilesAs?: Digest
   /** Bytes of the layer's files. */
   readonly size: number
   /** Compressed forms that were unpacked here, or made here, and so are known to be this layer: in `blobs/` or at `sources`. */
@@ -99,6 +101,8 @@ export interface Layers {
   find(diffId: DiffID): LayerRecord | undefined
   /** Saves or merges: blobs and sources are united; an existing snapshot is kept, and the record in force returned. */
   save(record: LayerRecord): LayerRecord
+  /** The layers whose files are here and have this many bytes. The first call reads all records. */
+  ofSize(size: number): readonly DiffID[]
   /** Looks at the disk again: true when all are still there. For the end of a build that took no lease. */
   arePresent(diffIds: readonly DiffID[]): boolean
   /** Drops what others say of a layer whose files were never here, so that its steps are misses. */
