@@ -22,8 +22,14 @@ export interface SavedLayer extends LayerRecord {
   readonly bootId: string
 }
 
+/** Layers with what only the store itself asks of them. */
+export interface OpenedLayers extends Layers {
+  /** Everything is looked for anew. */
+  forgetFound(): void
+}
+
 /** The layers of a store. What was found once is not looked for again, except by `arePresent`. */
-export function openLayers(session: Session): Layers {
+export function openLayers(session: Session): OpenedLayers {
   const known = new Map<DiffID, LayerRecord>()
   return {
     find(diffId) {
@@ -35,13 +41,20 @@ export function openLayers(session: Session): Layers {
       else known.set(diffId, found)
       return found
     },
+    refresh(diffId) {
+      session.pin(`layer:${hexOf(diffId)}`)
+      known.delete(diffId)
+      return this.find(diffId)
+    },
     save(record) {
       session.pin(`layer:${hexOf(record.diffId)}`)
       const inForce = withLock(session.layout, 'layers', () => merge(session, record))
       known.set(record.diffId, inForce)
       return inForce
     },
+    forgetFound: () => known.clear(),
     arePresent(diffIds) {
+      session.pin(...diffIds.map((diffId) => `layer:${hexOf(diffId)}` as const))
       const missing = diffIds.filter((diffId) => load(session, diffId) === undefined)
       for (const diffId of missing) {
         known.delete(diffId)

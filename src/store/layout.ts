@@ -39,6 +39,7 @@ export type FolderName =
   | 'tags'
   | 'active'
   | 'leases'
+  | 'claims'
   | 'locks'
   | 'tmp'
   | 'quarantine'
