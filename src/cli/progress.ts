@@ -227,9 +227,9 @@ function liveText(state: State, options: ProgressOptions): string {
 /** The transfers of a step, or else the end of its output. */
 function detailLines(step: Step, most: number): string[] {
   if (most === 0) return []
-  if (step.waiting !== '') return [step.waiting]
+  const waiting = step.waiting === '' ? [] : [step.waiting]
   const transfers = [...step.items].map(([item, { current, total }]) => `${item} ${amountOf(current, total)}`)
-  if (transfers.length > 0) return transfers.slice(0, most)
+  if (waiting.length + transfers.length > 0) return [...waiting, ...transfers].slice(0, most)
   const partial = step.partial === '' ? [] : [step.partial]
   return [...step.tail, ...partial]
     .slice(-most)

@@ -6,7 +6,7 @@
  * then is done with moving, and looks after that: a later one knows of the pin from its start. A mark in `locks/` says that one
  * is going on, so that without one nobody opens or locks anything.
  */
-import { closeSync, existsSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { asStoreError } from '../io/disk-error.js'
 import { attemptLock } from '../io/sys.js'
 import type { Layout } from './layout.js'
@@ -32,15 +32,25 @@ export function markCollecting(layout: Layout): { unmark(): void } {
   return { unmark: () => rmSync(path, { force: true }) }
 }
 
+/** A filesystem without locks cannot tell: there it counts as killed after a minute. */
+function isKilled(layout: Layout): boolean {
+  const fd = openLockFile(collectionLock(layout))
+  try {
+    const outcome = attemptLock(fd, 'shared')
+    if (outcome !== 'unsupported') return outcome === 'taken'
+  } finally {
+    closeSync(fd)
+  }
+  const madeAt = statSync(markOf(layout), { throwIfNoEntry: false })?.mtimeMs
+  return madeAt !== undefined && Date.now() - madeAt > unlockedMarkMs
+}
+
+const unlockedMarkMs = 60_000
+
 /** Waits until nothing is moved any more. The mark of a collection that was killed is removed. */
 export function awaitCollecting(layout: Layout): void {
   while (existsSync(markOf(layout))) {
-    const fd = openLockFile(collectionLock(layout))
-    try {
-      if (attemptLock(fd, 'shared') !== 'held') rmSync(markOf(layout), { force: true })
-    } finally {
-      closeSync(fd)
-    }
-    sleepSync(2)
+    if (isKilled(layout)) rmSync(markOf(layout), { force: true })
+    else sleepSync(2)
   }
 }

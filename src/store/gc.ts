@@ -13,7 +13,7 @@ import { hexOf } from '../core/digest.js'
 import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
 import { removeFiles } from '../io/remove-files.js'
-import { tryLock } from '../io/sys.js'
+import { attemptLock, tryLock } from '../io/sys.js'
 import { collectionLock, markCollecting } from './collecting.js'
 import { imagesOfTag, listImages, listTags } from './images.js'
 import { clearDeadLeases, listFolder, liveLeases, openLockFile } from './lock.js'
@@ -327,7 +327,7 @@ async function collectRepositories(
     if (!isUnused(path)) continue
     const lock = openLockFile(`${path}.lock`)
     try {
-      if (!tryLock(lock, 'exclusive')) continue
+      if (attemptLock(lock, 'exclusive') !== 'taken') continue
       collected.push({ kind: 'git', name, size: sizeOf(path) })
       if (!dryRun) await removeFiles(path)
       if (!dryRun) await removeFiles(`${path}.new`)
