@@ -88,14 +88,25 @@ const warmEntries = [
   'src/engine/transfer.ts',
   'src/engine/push.ts',
   'src/registry/resolve.ts',
+  'src/registry/client.ts',
+  'src/registry/proxy.ts',
+  'src/registry/tls.ts',
   'src/registry/credentials.ts',
   'src/store/store.ts',
+  'src/store/tombstones.ts',
+  'src/engine/engine.ts',
   'src/engine/images.ts',
   'src/engine/layers.ts',
+  'src/layer/stack.ts',
+  'src/layer/tasks.ts',
+  'src/explain/explainer.ts',
+  'src/explain/state.ts',
   'src/exporter/sink.ts',
   'sandbox/open.ts',
+  'node_modules/p-queue/dist/index.js',
+  'node_modules/tinypool/dist/index.js',
 ]
-const warmPackages = ['p-queue', 'p-timeout', 'eventemitter3']
+const warmPackages = ['p-queue', 'p-timeout', 'eventemitter3', 'tinypool']
 
 rmSync(out, { recursive: true, force: true })
 const warm = warmParts(bundled.metafile.outputs)
@@ -116,8 +127,7 @@ for (const file of bundled.outputFiles.toSorted((a, b) => (a.path < b.path ? -1 
   const text = asciiOnly(requireOwnParts(code))
   if (warm.has(name)) {
     warmTexts.push(`${JSON.stringify(name)}(module,exports,require,__filename){${text}}`)
-    writeFileSync(file.path, `module.exports=require("./warm.js").requirePart("./${name}")\n`)
-  } else writeFileSync(file.path, name === 'main.js' ? requireWarmParts(text) : text)
+  } else writeFileSync(file.path, requireWarmParts(text))
 }
 for (const file of threads.outputFiles) {
   mkdirSync(dirname(file.path), { recursive: true })
@@ -142,7 +152,7 @@ function asciiOnly(code) {
   return code.replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** main.js need not go by way of the file that stands for a warm part. */
+/** What is not warm itself asks for warm parts by their names. */
 function requireWarmParts(code) {
   return code.replace(/\brequire\("\.\/(part-\w+\.js)"\)/g, (whole, name) =>
     warm.has(name) ? `require("./warm.js").requirePart("./${name}")` : whole,
@@ -164,9 +174,11 @@ function warmParts(outputs) {
   }
   visit('main.js', cold)
   for (const entry of warmEntries) {
-    const name = [...byName].find(([, output]) => output.entryPoint === entry)?.[0]
-    if (name === undefined) throw new Error(`no part of the bundle begins with ${entry}`)
-    visit(name, found)
+    // A file that several parts need lies in a part of its own, beside the one that hands out its exports.
+    const has = ({ entryPoint, inputs }) => [entryPoint ?? '', ...Object.keys(inputs)].some((path) => path.endsWith(entry))
+    const names = [...byName].flatMap(([name, output]) => (has(output) ? [name] : []))
+    if (names.length === 0) throw new Error(`no part of the bundle has ${entry}`)
+    for (const name of names) visit(name, found)
   }
   return found
 }

@@ -251,11 +251,7 @@ async function condemn(session: Session, candidates: readonly Candidate[], moved
   moved()
   for (const { folder, name } of gone) await removeFiles(condemnedPath(session, folder, name))
   if (gone.some(({ folder }) => folder === 'images'))
-    rewriteIndex(
-      session,
-      () => listImages(session),
-      () => listTags(session),
-    )
+    rewriteIndex(session, { images: () => listImages(session), tags: () => listTags(session) })
   return gone
 }
 
