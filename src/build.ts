@@ -41,8 +41,8 @@ import type { CacheRecords } from './solver/ports.js'
 import type { Solution } from './solver/solution.js'
 import { solveAll } from './solver/solve.js'
 
-/** How often a build starts over when a prune took away what it had found. */
-const prunedTries = 3
+/** How often a build starts over when what it had found in the store is gone or damaged. */
+const lossTries = 3
 
 /**
  * Builds an image.
@@ -112,14 +112,24 @@ async function buildAll(engine: Engine, options: BuildOptions, id: string): Prom
   await using scope = new Scope()
   const files = await openBuildFiles(options, engine, scope)
   const work: BuildWork = { id, startedAt, files, options, engine, layers: createLayers(engine) }
-  const planned = await makePlans(work)
-  const caches = options.cacheFrom?.length || options.cacheTo?.length ? await openCaches(work, scope) : undefined
+  let planned: Planned | undefined
+  let caches: RemoteCache | undefined
   for (let tries = 1; ; ) {
-    const result = await tryBuild(planned, names, { ...work, caches })
-    if (result === 'again') continue
-    if (result !== 'pruned') return result
-    if (tries++ === prunedTries)
-      throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+    try {
+      planned ??= await makePlans(work, tries > 1 && options.pull !== 'never' ? 'whole' : options.pull)
+      if (options.cacheFrom?.length || options.cacheTo?.length) caches ??= await openCaches(work, scope)
+      const result = await tryBuild(planned, names, { ...work, caches })
+      if (result === 'again') continue
+      if (result !== 'pruned') return result
+      if (tries === lossTries)
+        throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+    } catch (error) {
+      const { startOver } = await import('./engine/lost-layers.js')
+      if (tries === lossTries || !startOver(error, work)) throw error
+    }
+    tries++
+    planned = undefined
+    engine.store.hold()
   }
 }
 
