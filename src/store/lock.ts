@@ -169,7 +169,7 @@ export async function clearDeadLeases(layout: Layout, own: string | undefined): 
       // Holding the lock keeps a second cleaner away; the file goes last, so a cleaner that dies is followed by another.
       if (isAlive(fd)) continue
       await removeLeftovers(layout, name)
-      rmSync(`${layout.folder('leases')}/${name}`, { force: true })
+      rmSync(`${layout.folder('leases')}/${name}`, { force: true, recursive: true })
     } finally {
       closeSync(fd)
     }

@@ -2,7 +2,7 @@
  * Every kind of file in a store emptied, cut, overwritten, replaced and removed: a build then gives the right image, from what is
  * left or by making it anew, and everything else that reads the store goes on.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -182,7 +182,13 @@ async function survive(site: Site, told: string, isEdited: boolean, damage: (roo
     const code = error instanceof BuildError ? `${error.code} ` : ''
     throw new Error(`${told}: ${code}${error instanceof Error ? error.stack : error}`)
   }
+  for (const folder of ['leases', 'claims', 'tmp', 'active', 'condemned'])
+    assert.equal(existsSync(join(root, folder)) ? filesIn(join(root, folder)) : [], [], `${told}: nothing is left in ${folder}`)
   rmSync(root, { recursive: true })
+}
+
+function filesIn(path: string): string[] {
+  return readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) => !statSync(join(path, name)).isDirectory())
 }
 
 test('whatever file of a store is damaged, the next builds give the right image', async () => {
@@ -210,6 +216,50 @@ test('whatever directory of a store is gone, the next builds give the right imag
     const layers = readdirSync(join(site.pristine, 'snapshots')).filter((name) => !name.includes('.'))
     for (const folder of [...folders, ...layers.map((name) => `snapshots/${name}`)])
       await survive(site, `${folder} removed`, false, (root) => rmSync(join(root, folder), { recursive: true }))
+  })
+})
+
+test('what dead processes and strangers left in a store is cleared away or left alone', async () => {
+  await withSite(async (site) => {
+    await survive(site, 'with things left behind', true, (root) => {
+      const files = [
+        'leases/dead',
+        'claims/step-dead',
+        'tmp/dead-0file',
+        'tmp/strange',
+        'locks/gc',
+        'locks/collecting',
+        'locks/layers',
+      ]
+      const folders = [
+        'leases/folder/inside',
+        'claims/folder/inside',
+        'tmp/dead-1folder/inside',
+        'tmp/gone-1/inside',
+        'locks/odd',
+      ]
+      for (const folder of [
+        ...folders,
+        'active/dead/id/fs/half',
+        'active/orphan',
+        'condemned/layers',
+        'records/zz',
+        'layers/odd.json',
+      ])
+        mkdirSync(join(root, folder), { recursive: true })
+      for (const file of [
+        ...files,
+        'active/dead/id/fs/half/file',
+        'condemned/layers/odd',
+        'records/zz/odd.json',
+        'tags/odd.json',
+      ])
+        writeFileSync(join(root, file), 'layer:x\nnot what is expected')
+      const images = readdirSync(join(site.pristine, 'images'))
+      // A collection that was killed when it had moved everything.
+      mkdirSync(join(root, 'condemned/images'))
+      for (const image of images) renameSync(join(root, 'images', image), join(root, 'condemned/images', image))
+    })
   })
 })
 
