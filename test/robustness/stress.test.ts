@@ -22,7 +22,7 @@ import { type Random, randomFrom } from '../helpers/random.js'
 import { tempDirectory } from '../helpers/temp.js'
 import { makeCase, type StressCase } from './stress-case.js'
 
-const rounds = Number(process.env.MILLE_STRESS_ROUNDS ?? 8)
+const rounds = Number(process.env.MILLE_STRESS_ROUNDS ?? 6)
 const seed = Number(process.env.MILLE_STRESS_SEED ?? Date.now() % 1_000_000)
 const buildsAtOnce = 8
 /** Far more than any round takes: what is not done by then never will be. */
