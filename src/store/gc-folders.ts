@@ -2,7 +2,7 @@
 import { closeSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { systemCode } from '../core/errors.js'
 import { randomName } from '../io/fs.js'
-import { tryLock } from '../io/sys.js'
+import { attemptLock } from '../io/sys.js'
 import type { Layout } from './layout.js'
 import { listFolder, openLockFile } from './lock.js'
 
@@ -56,7 +56,8 @@ export function collectRepository(layout: Layout, path: string): boolean {
 function whileHeld(lockPath: string, work: () => void): boolean {
   const lock = openLockFile(lockPath)
   try {
-    if (!tryLock(lock, 'exclusive')) return false
+    // A filesystem without locks cannot tell whether somebody has it.
+    if (attemptLock(lock, 'exclusive') !== 'taken') return false
     work()
     return true
   } finally {

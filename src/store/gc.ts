@@ -15,6 +15,7 @@ import { removeFiles } from '../io/remove-files.js'
 import { tryLock } from '../io/sys.js'
 import { removeBuild } from './builds.js'
 import { type ChosenItem, chooseItems, type GcRule } from './choose.js'
+import { collectionLock, markCollecting } from './collecting.js'
 import { condemn, restoreCondemned } from './condemn.js'
 import { clearCacheLocks, collectCacheMount, collectRepository } from './gc-folders.js'
 import { gcFolder, writeGcState } from './gc-state.js'
@@ -64,7 +65,7 @@ export interface CollectReport {
  */
 export async function collectGarbage(store: { readonly session: Session }, options: CollectOptions): Promise<CollectReport> {
   const { session } = store
-  const lock = openLockFile(`${session.layout.folder('locks')}/gc`)
+  const lock = openLockFile(collectionLock(session.layout))
   try {
     if (!tryLock(lock, 'exclusive')) {
       throw new StoreError('STORE_LOCKED', `another process is pruning the store in ${session.layout.root}`, {
@@ -133,7 +134,13 @@ async function removeChosen(
   dropRecords(session, chosen)
   const doomed = new Set(chosen.flatMap(({ item }) => (item.content.kind === 'image' ? hexOf(item.content.image) : [])))
   removeTagsOf(session, chosen)
-  condemn(session, doomed, unreferenced ? undefined : before, cache)
+  // From here on whoever claims something waits until all is where it belongs.
+  const mark = markCollecting(session.layout)
+  try {
+    condemn(session, doomed, unreferenced ? undefined : before, cache)
+  } finally {
+    mark.unmark()
+  }
   const removed: ChosenItem[] = []
   for (const each of chosen) {
     const { content } = each.item

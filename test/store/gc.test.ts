@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type DiffID, type Digest, digestOf, hexOf } from '../../src/core/digest.js'
@@ -7,6 +8,7 @@ import { digestLayer } from '../../src/layer/digest.js'
 import { type CollectReport, collectGarbage } from '../../src/store/gc.js'
 import { isCollectionDue } from '../../src/store/gc-state.js'
 import { takeInventory } from '../../src/store/inventory.js'
+import { layerFiles } from '../../src/store/layer-files.js'
 import type { GcSettings } from '../../src/store/policy.js'
 import { type OpenedStore, openStore } from '../../src/store/store.js'
 import type { LayerRecord } from '../../src/store/types.js'
@@ -95,6 +97,28 @@ test('what images and records need stays, the rest goes', async () => {
   assert.equal(countOf(store), { images: 1, layers: 2, snapshots: 2, lists: 2, blobs: 1 })
   assert.equal(report.removed.map(({ item }) => item.description).sort(), ['blob that nothing needs', 'layer that nothing needs'])
   assert.equal(await goneAgain(store), 0)
+})
+
+test('the layer that another one lies over stays with it, and without it that one has no files', async () => {
+  let [lower, upper] = [{} as LayerRecord, {} as LayerRecord]
+  await using store = await filledStore(async (writer) => {
+    lower = await makeLayer(writer, 'a')
+    const other = await makeLayer(writer, 'b')
+    upper = writer.layers.save({ ...other, diffId: digestOf('a and b') as string as DiffID, over: lower.diffId })
+    makeRecord(writer, 'COPY', [upper.diffId])
+  })
+  await collect(store)
+  assert.ok(store.layers.arePresent([upper.diffId, lower.diffId]))
+  assert.is(countOf(store).snapshots, 2, 'the part has no record of its own any more')
+  const directories = layerFiles(store, store.layers.find(upper.diffId))
+  assert.equal(
+    directories,
+    [lower, upper].map(({ snapshot = '' }) => store.snapshots.pathOf(snapshot)),
+  )
+  await using later = await openStore(store.root)
+  renameSync(later.snapshots.pathOf(lower.snapshot ?? ''), join(store.root, 'away'))
+  assert.not.ok(later.layers.arePresent([upper.diffId]))
+  assert.is(later.layers.find(upper.diffId), undefined)
 })
 
 test('records and images go as they are asked for', async () => {
