@@ -36,6 +36,9 @@ export function condemn(session: Session, doomed: ReadonlySet<string>, before: N
   const candidates = findCandidates(session, needed).filter(
     ({ folder, name }) => before === undefined || isNeeded(before, folder, bareName(name)),
   )
+  if (candidates.length === 0) return
+  // What could not be moved back has been made anew meanwhile, or is a stranger's.
+  move(session.layout.folder('condemned'), gonePath(session.layout))
   for (const folder of folders) mkdirSync(`${session.layout.folder('condemned')}/${folder}`, { recursive: true })
   const taken = candidates.filter(({ folder, path, name }) => move(path, condemnedPath(session, folder, name)))
   const named = new Set(listTags(session).flatMap(imagesOfTag).map(hexOf))
@@ -54,7 +57,7 @@ export function condemn(session: Session, doomed: ReadonlySet<string>, before: N
     }
   }
   if (isIndexOld) rewriteIndex(session, { images: () => listImages(session), tags: () => listTags(session) })
-  if (taken.length > 0) move(session.layout.folder('condemned'), gonePath(session.layout))
+  move(session.layout.folder('condemned'), gonePath(session.layout))
 }
 
 /** Moves back what a killed collection had out of sight. */

@@ -249,7 +249,7 @@ test('what dead processes and strangers left in a store is cleared away or left 
         writeFileSync(join(root, file), 'layer:x\nnot what is expected')
       const images = readdirSync(join(site.pristine, 'images'))
       // A collection that was killed when it had moved everything.
-      mkdirSync(join(root, 'condemned/images'))
+      mkdirSync(join(root, 'condemned/images'), { recursive: true })
       for (const image of images) renameSync(join(root, 'images', image), join(root, 'condemned/images', image))
     })
   })
