@@ -5,14 +5,15 @@
  *
  *   oci-layout, index.json     with blobs/ a valid OCI image layout: lists the images whose blobs are all here
  *   blobs/sha256/<hex>         complete, immutable; written to tmp/, hashed, fsynced, renamed
- *   snapshots/<id>/            the files of one layer in overlay form (whiteouts are 0:0 devices); 8-character ids
+ *   snapshots/<id>/            the files of one layer in overlay form (whiteouts are 0:0 devices), or those that it has
+ *                              otherwise than the layer it lies over; 8-character ids
  *   layers/<hex>.json          LayerRecord by DiffID
  *   records/<2 hex>/<hex>.json CacheRecord by key
  *   images/<hex>.json          StoredImage by config digest
  *   tags/<encoded name>.json   name → image
  *   active/<lease>/<id>/{fs,work}   snapshots being written; removed by the next process when the lease's flock is free
  *   leases/<lease>             one flocked file for each process that writes
- *   memo/                      hashes of context files (written by src/context)
+ *   memo/                      hashes of context files, names in directories (src/context), what copies wrote (src/ops)
  *   cache-mounts/<id>/         RUN --mount=type=cache
  *   git/<id>.git/              a repository of a git source, bare, flocked by <id>.git.lock; known_hosts of ssh
  *   logs/                      whole output of steps
