@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { getuid } from 'node:process'
 import { SandboxError, systemCode } from '../src/core/errors.js'
-import { ownCapabilities } from './capabilities.js'
+import { isUsersNamespace, ownCapabilities } from './capabilities.js'
 import { cgroupVersion, hostHas, noteCgroupParent, usableLimits } from './cgroup.js'
 import { runContainer } from './container.js'
 import { type Guardian, startGuardian } from './guardian.js'
@@ -169,7 +169,7 @@ class OciSandbox implements Sandbox {
 }
 
 function requireRoot(): void {
-  if (getuid?.() === 0) return
+  if (getuid?.() === 0 && !isUsersNamespace()) return
   throw new SandboxError('SANDBOX_UNSUPPORTED', 'running containers needs root: user namespaces are not supported yet', {
     hint: 'run mille as root (sudo)',
   })
