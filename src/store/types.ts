@@ -193,6 +193,8 @@ export interface Images {
 /** Finished steps by key; see `CacheRecord` in solver/ports.ts, of which this is the stored form. */
 export interface Records {
   find(key: Digest): StoredRecord | undefined
+  /** The same without counting as a use: changes nothing. */
+  peek(key: Digest): StoredRecord | undefined
   save(record: StoredRecord): void
 }
 

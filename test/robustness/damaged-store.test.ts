@@ -154,15 +154,8 @@ async function readEverything(root: string): Promise<void> {
   store.images.list()
   store.images.tags()
   await verifyStore(store, {}, new AbortController().signal)
-  const nothing = {
-    images: 'none',
-    records: 'none',
-    cacheMounts: false,
-    gitRepositories: false,
-    logs: false,
-    dryRun: false,
-  } as const
-  await collectGarbage(store, nothing)
+  const signal = new AbortController().signal
+  await collectGarbage(store, { rules: [], unreferenced: true, dryRun: false, signal })
 }
 
 /** Damages a copy of the store, and builds with it: the same once more, and with a file changed. */
@@ -257,7 +250,7 @@ test('what dead processes and strangers left in a store is cleared away or left 
         writeFileSync(join(root, file), 'layer:x\nnot what is expected')
       const images = readdirSync(join(site.pristine, 'images'))
       // A collection that was killed when it had moved everything.
-      mkdirSync(join(root, 'condemned/images'))
+      mkdirSync(join(root, 'condemned/images'), { recursive: true })
       for (const image of images) renameSync(join(root, 'images', image), join(root, 'condemned/images', image))
     })
   })

@@ -1,22 +1,22 @@
-import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type DiffID, type Digest, digestOf, hexOf } from '../../src/core/digest.js'
 import { digestLayer } from '../../src/layer/digest.js'
-import { type CollectOptions, collectGarbage } from '../../src/store/gc.js'
+import type { CollectReport } from '../../src/store/gc.js'
+import { takeInventory } from '../../src/store/inventory.js'
 import { type OpenedStore, openStore } from '../../src/store/store.js'
 import type { LayerRecord } from '../../src/store/types.js'
-import { tempStore } from '../helpers/temp-store.js'
+import { noteUse, startUse, useOf } from '../../src/store/use.js'
+import { verifyStore } from '../../src/store/verify.js'
+import { collect, everything, type Wanted } from '../helpers/collect.js'
+import { tempDirectory, tempStore } from '../helpers/temp-store.js'
 import { within } from '../helpers/within.js'
 
-const nothing: CollectOptions = {
-  images: 'none',
-  records: 'none',
-  cacheMounts: false,
-  gitRepositories: false,
-  logs: false,
-  dryRun: false,
+/** What a second collection finds. */
+async function goneAgain(store: OpenedStore): Promise<number> {
+  return (await collect(store)).removed.length
 }
 
 /** A store that another process filled and left, as a prune finds it. */
@@ -78,12 +78,11 @@ test('what images and records need stays, the rest goes', async () => {
     kept = [a.diffId, b.diffId]
     assert.ok(c.snapshot)
   })
-  const report = await collectGarbage(store, nothing)
+  const report = await collect(store)
   assert.ok(store.layers.arePresent(kept))
   assert.equal(countOf(store), { images: 1, layers: 2, snapshots: 2, lists: 2, blobs: 1 })
-  assert.equal(report.collected.map(({ kind }) => kind).sort(), ['blob', 'layer', 'layer', 'layer'])
-  assert.is(report.bytes, 18)
-  assert.equal((await collectGarbage(store, nothing)).collected, [])
+  assert.equal(report.removed.map(({ item }) => item.description).sort(), ['blob that nothing needs', 'layer that nothing needs'])
+  assert.equal(await goneAgain(store), 0)
 })
 
 test('records and images go as they are asked for', async () => {
@@ -93,14 +92,15 @@ test('records and images go as they are asked for', async () => {
     makeImage(writer, 'dangling', [b.diffId], false)
     makeRecord(writer, 'RUN', [a.diffId, b.diffId])
   })
-  const dry = await collectGarbage(store, { ...nothing, images: 'dangling', records: 'all', dryRun: true })
+  const both: Wanted = { types: ['regular', 'image'] }
+  const dry = await collect(store, { ...both, dryRun: true })
   assert.equal(countOf(store), { images: 2, layers: 2, snapshots: 2, lists: 2, blobs: 2 })
-  const done = await collectGarbage(store, { ...nothing, images: 'dangling', records: 'all' })
-  const textOf = (report: typeof done): string[] => report.collected.map(({ kind, name }) => `${kind} ${name}`).sort()
+  const done = await collect(store, both)
+  const textOf = ({ removed }: CollectReport): string[] => removed.map(({ item, size }) => `${item.id} ${size}`).sort()
   assert.equal(textOf(done), textOf(dry))
   assert.equal(countOf(store), { images: 1, layers: 1, snapshots: 1, lists: 1, blobs: 1 })
   assert.is(store.records.find(digestOf('RUN')), undefined)
-  await collectGarbage(store, { ...nothing, images: 'all' })
+  await collect(store, { types: ['image'], namedImages: true })
   assert.equal(countOf(store), { images: 0, layers: 0, snapshots: 0, lists: 0, blobs: 0 })
   assert.equal(store.images.tags(), [])
 })
@@ -108,13 +108,13 @@ test('records and images go as they are asked for', async () => {
 test('below a limit the records that were used last stay', async () => {
   await using store = await filledStore(async (writer) => {
     for (let i = 0; i < 5; i++) {
-      const layer = await makeLayer(writer, `${i}`.repeat(1000))
+      const layer = await makeLayer(writer, `${i}`.repeat(100_000))
       makeRecord(writer, `RUN ${i}`, [layer.diffId])
       const key = hexOf(digestOf(`RUN ${i}`))
       utimesSync(`${writer.root}/records/${key.slice(0, 2)}/${key}.json`, 1000 + ((i + 2) % 5), 1000 + ((i + 2) % 5))
     }
   })
-  await collectGarbage(store, { ...nothing, records: { keepBytes: 2500 } })
+  await collect(store, { types: ['regular'], limits: { maxUsed: 280_000, reserved: 0, minFree: 0 } })
   const left = [0, 1, 2, 3, 4].filter((i) => store.records.find(digestOf(`RUN ${i}`)) !== undefined)
   assert.equal(left, [1, 2])
   assert.is(countOf(store).snapshots, 2)
@@ -122,9 +122,9 @@ test('below a limit the records that were used last stay', async () => {
 
 test('only what was not used since a time goes', async () => {
   await using store = await filledStore(async (writer) => makeRecord(writer, 'RUN', []))
-  await collectGarbage(store, { ...nothing, records: 'all', unusedSince: Date.now() - 60_000 })
+  await collect(store, { types: ['regular'], unusedSince: Date.now() - 60_000 })
   assert.ok(store.records.find(digestOf('RUN')))
-  await collectGarbage(store, { ...nothing, records: 'all', unusedSince: Date.now() + 60_000 })
+  await collect(store, { types: ['regular'], unusedSince: Date.now() + 60_000 })
   assert.is(store.records.find(digestOf('RUN')), undefined)
 })
 
@@ -133,7 +133,8 @@ test('what a living process relies on stays', async () => {
   const script = `
     import { openStore } from ${JSON.stringify(new URL('../../src/store/store.js', import.meta.url).href)}
     import { digestLayer } from ${JSON.stringify(new URL('../../src/layer/digest.js', import.meta.url).href)}
-    import { writeFileSync } from 'node:fs'
+    import { tryLock } from ${JSON.stringify(new URL('../../src/io/sys.js', import.meta.url).href)}
+    import { mkdirSync, openSync, writeFileSync } from 'node:fs'
     const store = await openStore(process.argv[1])
     const one = await store.snapshots.prepare()
     writeFileSync(one.upper + '/f', 'saved')
@@ -143,6 +144,9 @@ test('what a living process relies on stays', async () => {
     await two.commit()
     const three = await store.snapshots.prepare()
     store.blobs.writeBytes('used')
+    store.records.save({ key: 'sha256:' + '1'.repeat(64), by: 'definition', layers: [diffId], layerTimes: [1], createdAt: 1, size: 0, components: {}, name: 'RUN used' })
+    mkdirSync(process.argv[1] + '/cache-mounts/x', { recursive: true })
+    if (!tryLock(openSync(process.argv[1] + '/cache-mounts/x.lock', 'a'), 'shared')) throw new Error('not locked')
     console.log(diffId)
     setTimeout(() => {}, 60000)
   `
@@ -151,16 +155,10 @@ test('what a living process relies on stays', async () => {
   })
   try {
     await within(10_000, new Promise((resolve) => child.stdout.once('data', resolve)))
-    mkdirSync(`${store.root}/cache-mounts/x`, { recursive: true })
-    const report = await collectGarbage(store, {
-      images: 'all',
-      records: 'all',
-      cacheMounts: true,
-      gitRepositories: true,
-      logs: true,
-      dryRun: false,
-    })
-    assert.equal(report.collected, [])
+    const report = await collect(store, everything)
+    assert.equal(report.removed, [])
+    const { items } = await takeInventory(store.session, { signal: new AbortController().signal, whole: false })
+    assert.ok(items.length > 0 && items.every(({ held }) => held !== undefined))
     assert.is(report.liveProcesses, 1)
     assert.is(countOf(store).snapshots, 2)
     assert.is(readdirSync(`${store.root}/active`).length, 1)
@@ -168,14 +166,7 @@ test('what a living process relies on stays', async () => {
     child.kill('SIGKILL')
     await new Promise((resolve) => child.once('close', resolve))
   }
-  await collectGarbage(store, {
-    images: 'all',
-    records: 'all',
-    cacheMounts: true,
-    gitRepositories: true,
-    logs: true,
-    dryRun: false,
-  })
+  await collect(store, everything)
   assert.equal(countOf(store), { images: 0, layers: 0, snapshots: 0, lists: 0, blobs: 0 })
   assert.equal(readdirSync(`${store.root}/active`), [])
   assert.equal(readdirSync(`${store.root}/cache-mounts`), [])
@@ -191,8 +182,107 @@ test('what a killed collection moved out of sight comes back', async () => {
     renameSync(`${store.root}/${folder}`, `${store.root}/condemned/${folder}`)
   mkdirSync(`${store.root}/snapshots`)
   assert.not(store.images.isWhole(id))
-  await collectGarbage(store, nothing)
+  await collect(store)
   assert.ok(store.images.isWhole(id))
+})
+
+/** Collects in a process that kills itself at its n-th change of the disk. */
+const killedCollection = `
+  import fs from 'node:fs'
+  import { syncBuiltinESMExports } from 'node:module'
+  let left = Number(process.argv[2])
+  for (const name of ['renameSync', 'rmSync', 'unlinkSync', 'rmdirSync', 'mkdirSync', 'openSync', 'utimesSync']) {
+    const original = fs[name]
+    fs[name] = (...args) => {
+      if (name !== 'openSync' || args[1] !== 'r') left -= 1
+      if (left < 0) process.kill(process.pid, 'SIGKILL')
+      return original(...args)
+    }
+  }
+  syncBuiltinESMExports()
+  const { openStore } = await import(${JSON.stringify(new URL('../../src/store/store.js', import.meta.url).href)})
+  const { collect, everything } = await import(${JSON.stringify(new URL('../helpers/collect.js', import.meta.url).href)})
+  const store = await openStore(process.argv[1])
+  await collect(store, everything)
+  await store[Symbol.asyncDispose]()
+`
+
+test('a collection that is killed at any moment leaves a sound store, and the next one ends it', async () => {
+  let id = digestOf('')
+  await using template = await filledStore(async (writer) => {
+    const layers = [await makeLayer(writer, 'a'), await makeLayer(writer, 'b'), await makeLayer(writer, 'c')]
+    const [a, b, c] = layers.map(({ diffId }) => diffId) as [DiffID, DiffID, DiffID]
+    id = makeImage(writer, 'kept', [a], true)
+    makeImage(writer, 'dangling', [a, b], false)
+    makeRecord(writer, 'RUN b', [a, b])
+    makeRecord(writer, 'RUN c', [a, c])
+    mkdirSync(`${writer.root}/cache-mounts/x`, { recursive: true })
+    writeFileSync(`${writer.root}/cache-mounts/x/file`, 'cached')
+    writeFileSync(`${writer.directory('memo')}/m`, 'memo')
+  })
+  await using place = tempDirectory()
+  let kills = 0
+  for (let calls = 0; ; calls += 4) {
+    const root = `${place.path}/${calls}`
+    cpSync(template.root, root, { recursive: true, preserveTimestamps: true })
+    const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', killedCollection, root, `${calls}`], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+    {
+      await using reader = await openStore(root)
+      assert.ok(reader.images.isWhole(id), `after ${calls} calls`)
+      assert.equal(await verifyStore(reader, {}, new AbortController().signal), [], `after ${calls} calls`)
+    }
+    await using store = await openStore(root)
+    await collect(store, everything)
+    assert.ok(store.images.isWhole(id))
+    assert.equal(countOf(store), { images: 1, layers: 1, snapshots: 1, lists: 1, blobs: 1 }, `after ${calls} calls`)
+    for (const folder of ['tmp', 'cache-mounts', 'memo']) assert.equal(readdirSync(`${root}/${folder}`), [])
+    if (signal === null) break
+    kills += 1
+  }
+  assert.ok(kills > 10, `${kills} kills`)
+})
+
+test('a step goes after what lies on it, though a build of nothing only asks for the last', async () => {
+  await using store = await filledStore(async (writer) => {
+    const [a, b, c, d] = [
+      await makeLayer(writer, 'a'.repeat(50_000)),
+      await makeLayer(writer, 'b'.repeat(50_000)),
+      await makeLayer(writer, 'c'.repeat(50_000)),
+      await makeLayer(writer, 'd'.repeat(50_000)),
+    ]
+    makeRecord(writer, 'A', [a.diffId])
+    makeRecord(writer, 'B', [a.diffId, b.diffId])
+    makeRecord(writer, 'C', [a.diffId, b.diffId, c.diffId])
+    makeRecord(writer, 'D', [d.diffId])
+  })
+  for (const [name, at] of Object.entries({ A: 1000, B: 1001, C: 3000, D: 2000 })) {
+    utimesSync(store.session.layout.record(digestOf(name)), at, at)
+  }
+  const left = async (maxUsed: number): Promise<string[]> => {
+    await collect(store, { types: ['regular'], limits: { maxUsed, reserved: 0, minFree: 0 } })
+    return ['A', 'B', 'C', 'D'].filter((name) => existsSync(store.session.layout.record(digestOf(name))))
+  }
+  assert.equal(await left(210_000), ['A', 'B', 'C'])
+  assert.equal(await left(150_000), ['A', 'B'])
+  assert.equal(await left(80_000), ['A'])
+  assert.equal(await left(1), [])
+})
+
+test('the use of a file is in its time', async () => {
+  await using place = tempDirectory()
+  const path = `${place.path}/file`
+  writeFileSync(path, '')
+  startUse(path, 1_700_000_000_987)
+  assert.equal(useOf(statSync(path)), { lastUsedAt: 1_700_000_000_000, count: 1 })
+  for (let i = 0; i < 1200; i++) {
+    noteUse(path, 1_700_000_001_000 + i * 1000)
+    assert.is(useOf(statSync(path)).count, Math.min(999, i + 2))
+  }
+  assert.is(useOf(statSync(path)).lastUsedAt, 1_700_001_200_000)
+  assert.is(useOf({ mtimeMs: 1_700_000_000_123.45 }).count, undefined)
+  noteUse(`${place.path}/none`, 1)
 })
 
 test('a build that finds everything cached while all is pruned again and again is never left with a broken image', async () => {
@@ -204,7 +294,8 @@ test('a build that finds everything cached while all is pruned again and again i
     const end = Date.now() + 2500
     for (let i = 0; Date.now() < end; i++) {
       const store = await openStore(process.argv[1])
-      await collectGarbage(store, { images: i % 3 ? 'dangling' : 'none', records: 'all', cacheMounts: false, gitRepositories: false, logs: false, dryRun: false })
+      const rule = { matches: ({ type }) => type === 'regular' || (i % 3 > 0 && type === 'image'), shared: true, internal: true, namedImages: false, reason: 'test' }
+      await collectGarbage(store, { rules: [rule], unreferenced: true, dryRun: false, signal: new AbortController().signal })
       await store[Symbol.asyncDispose]()
       await new Promise((resolve) => setTimeout(resolve, i % 7))
     }
