@@ -10,24 +10,20 @@ import { digestOf } from '../src/core/digest.js'
 import type { GcRule } from '../src/store/choose.js'
 import { collectGarbage } from '../src/store/gc.js'
 import { openStore } from '../src/store/store.js'
+import type { OwnQuestion } from './harness.js'
 
 const layers = 2_000
 const recordsOnEach = 5
 
 /** The question: a store is filled anew for each round. */
-export function gcQuestion(scratch: string): {
-  readonly title: string
-  readonly size: string
-  readonly rounds: number
-  readonly measure: (round: number) => Promise<number>
-} {
+export function gcQuestion(scratch: string): OwnQuestion {
   const count = layers * recordsOnEach
   return {
     title: 'GC of a large store',
     size: `${count.toLocaleString('en')} records, ${layers.toLocaleString('en')} layers, all removed`,
     rounds: 3,
     async measure(round) {
-      const root = join(scratch, `gc-${round}`)
+      const root = join(scratch, `${round}`)
       await fillStore(root)
       const started = performance.now()
       await removeAll(root, count)

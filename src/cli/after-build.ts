@@ -30,7 +30,8 @@ export async function collectAfterBuild(
     if (!isCollectionDue(root, ran, settings, shell.now())) return
     const { collectByPolicy, reportText } = await import('./collect-by-policy.js')
     const report = await collectByPolicy(root, settings, { signal: shell.signal, budgetMs, nowMs: shell.now() })
-    if (!isQuiet && report.bytes > 0) shell.note(reportText(report))
+    const text = isQuiet ? undefined : reportText(report)
+    if (text !== undefined) shell.note(text)
   } catch (error) {
     if (shell.signal.aborted) return
     if (!(error instanceof BuildError)) throw error

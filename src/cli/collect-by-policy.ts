@@ -15,11 +15,15 @@ export async function collectByPolicy(
   return await collectGarbage(store, { rules, unreferenced: true, dryRun: false, signal, budgetMs })
 }
 
-/** One line: how much, how many of what, and why. */
-export function reportText({ removed, bytes, isFinished }: CollectReport): string {
+/** Less than this of what nothing needs is not worth a word. */
+const littleBytes = 10e6
+
+/** One line: how much, how many of what, and why. Undefined where nothing went that anybody would miss. */
+export function reportText({ removed, bytes, isFinished }: CollectReport): string | undefined {
+  const isDebris = removed.every(({ item }) => item.content.kind === 'unreferenced')
+  if (isDebris && bytes < littleBytes) return undefined
   const groups = new Map<string, number>()
   for (const { item, reason } of removed) {
-    if (item.content.kind === 'unreferenced' && item.size === 0) continue
     const what = `${nameOf(item.type)} ${reason}`
     groups.set(what, (groups.get(what) ?? 0) + 1)
   }

@@ -13,6 +13,7 @@ import type { AppliedLayer } from '../layer/apply.js'
 import type { ApplyLayerTask, CompressLayerTask } from '../layer/tasks.js'
 import type { LayerFiles } from '../solver/ports.js'
 import { type ClaimKind, type SharedWork, shareWork } from '../store/claims.js'
+import { layerFiles } from '../store/layer-files.js'
 import type { LayerRecord, LayerRewrite } from '../store/types.js'
 import type { Engine } from './engine.js'
 
@@ -139,7 +140,10 @@ export function createLayers(engine: Engine): EngineLayers {
       if (known?.snapshot !== undefined) return
       await unpackBlob(engine, { diffId, size: 0, blobs: [blob], sources: [] }, blob, progressId, ctx)
     },
-    contentIdOf: (diffId) => store.layers.find(diffId)?.contentId ?? caches?.contentIdOf(diffId),
+    contentIdOf(diffId) {
+      const record = store.layers.find(diffId)
+      return record?.contentId ?? caches?.contentIdOf(diffId) ?? record?.sameFilesAs
+    },
     areHere: (diffIds) => diffIds.every((diffId) => store.layers.find(diffId)?.snapshot !== undefined),
     bringHere: (diffIds, vertex, ctx) => unpack(diffIds, vertex.id, ctx),
   }
@@ -229,13 +233,14 @@ function missingLayer(diffId: DiffID): StoreError {
 }
 
 async function unpackBlob(
-  { store, pool, settings }: Engine,
+  engine: Engine,
   record: LayerRecord,
   blob: Descriptor,
   progressId: string,
   ctx: Context,
   limitBytes?: number,
 ): Promise<void> {
+  const { store, pool, settings } = engine
   const item = `extract ${shortHex(blob.digest)}`
   const report = (current: number, done: boolean): void =>
     ctx.emit({ type: 'progress', id: progressId, item, current, total: blob.size, done, atMs: settings.now() })
@@ -252,6 +257,8 @@ async function unpackBlob(
   const applied = await pool.run<AppliedLayer>('applyLayerTask', task, ctx.signal)
   const snapshot = await active.commit(applied.entries)
   store.layers.save({ ...record, snapshot, size: applied.size })
+  const { findSameFiles } = await import('./same-files.js')
+  await findSameFiles(engine, record.diffId, ctx)
   report(blob.size, true)
 }
 
@@ -262,10 +269,9 @@ async function unpackRewrite(
   { diffId, epoch }: LayerRewrite,
   ctx: Context,
 ): Promise<void> {
-  const snapshot = store.layers.find(diffId)?.snapshot
-  if (snapshot === undefined) throw missingLayer(diffId)
+  const upper = layerFiles(store, store.layers.find(diffId))
+  if (upper === undefined) throw missingLayer(diffId)
   const output = store.blobs.temporaryPath()
-  const upper = store.snapshots.pathOf(snapshot)
   const pack: CompressLayerTask = { upper, epoch, compression: 'none', output, diffId: record.diffId }
   await pool.run('compressLayerTask', pack, ctx.signal)
   await using active = await store.snapshots.prepare()

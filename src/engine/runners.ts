@@ -14,6 +14,7 @@ import { createImageRunner } from '../ops/image.js'
 import type { LayerPort } from '../ops/layer-port.js'
 import { layerDirectories } from '../ops/stack.js'
 import type { CacheRecords, Explainer, OpRunner, OpRunners, SolverPorts, StepClaims } from '../solver/ports.js'
+import { hasWholeSnapshot } from '../store/layer-files.js'
 import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
@@ -55,7 +56,8 @@ function createRunners(
 ): OpRunners {
   const { store, pool, settings } = engine
   const layerPort = createLayerPort(engine, layers)
-  const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
+  const memoDirectory = engine.contextMemo === undefined ? store.directory('memo') : undefined
+  const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now, memoDirectory })
   return {
     image: createImageRunner(layers),
     context: createContextRunner({
@@ -121,6 +123,7 @@ function createLayerPort({ store, pool }: Engine, layers: EngineLayers): LayerPo
       return layerDirectories(store, diffIds)
     },
     begin: () => store.snapshots.prepare(),
+    isWhole: (diffId) => hasWholeSnapshot(store.layers.find(diffId)),
     async finish(layer, written, ctx) {
       const { commitLayer } = await import('../ops/commit.js')
       return commitLayer(layer, written, { store, pool }, ctx)

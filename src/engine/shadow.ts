@@ -65,6 +65,7 @@ function shadowLayers(real: Layers, own: Layers): Layers {
     find: (diffId) => real.find(diffId) ?? own.find(diffId),
     refresh: (diffId) => real.refresh(diffId) ?? own.refresh(diffId),
     save: (record) => own.save(record),
+    ofSize: (size) => real.ofSize(size),
     arePresent: (diffIds) => real.arePresent(diffIds),
     forget: (diffId) => own.forget(diffId),
   }

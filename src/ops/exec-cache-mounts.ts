@@ -4,8 +4,10 @@
  * Each cache is taken once, also where a step mounts it twice, and all are taken in one order: two steps that want the same
  * two for themselves would else wait for one another for ever.
  */
+import { existsSync } from 'node:fs'
 import type { SandboxMount } from '../../sandbox/plan.js'
 import type { Context } from '../core/context.js'
+import { fsPath } from '../core/path-bytes.js'
 import type { ExecOp, Vertex } from '../graph/op.js'
 import type { Scope } from '../io/scope.js'
 import { applyLayer } from '../layer/apply.js'
@@ -91,7 +93,8 @@ async function fillCache(
 ): Promise<void> {
   const hostLowers = lowers.length === 1 ? lowers : await oneLayer(input, source, vertex, ports, ctx)
   const { path } = resolvePath(layerStack(hostLowers), source, { followLast: true })
-  await applyLayer(packLayer(`${hostLowers[0]}${path}`), target, { form: 'plain' }, ctx.signal)
+  const parts = hostLowers.map((lower) => `${lower}${path}`).filter((part) => existsSync(fsPath(part)))
+  await applyLayer(packLayer(parts.length === 0 ? `${hostLowers[0]}${path}` : parts), target, { form: 'plain' }, ctx.signal)
 }
 
 /** The files below `source` of several layers in one, with their owners. */

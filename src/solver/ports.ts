@@ -77,6 +77,10 @@ export interface OpRunner<O extends Op> {
     vertex: Vertex,
     ctx: Context,
   ): Promise<KeyParts | undefined>
+  /** It will probably run soon: what it needs and takes time may be brought up. Does not wait, and does not fail. */
+  expect?(op: O): void
+  /** No step is left to run: what is kept for further ones may go. Does not wait, and does not fail. */
+  rest?(): void
   run(op: O, inputs: readonly VertexResult[], vertex: Vertex, ctx: Context): Promise<OpResult>
 }
 

@@ -50,6 +50,7 @@ export async function solveAll(
   const report = createReport(options.now, ctx)
   reportFound(vertices, found, report)
   const rootfs = await solveTargets(targets, { plan, options, ports, ctx, keyed, found, report })
+  ports.runners.exec.rest?.()
   for (const vertex of vertices) if (!report.how.has(vertex.id)) report.done(vertex, 'known')
   return needed.map((own, i) => ({
     rootfs: rootfs[i] ?? noLayers,

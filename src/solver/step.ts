@@ -11,6 +11,7 @@ import type { Digest } from '../core/digest.js'
 import type { StepReason } from '../core/reason.js'
 import type { BuildPlan, MergeOp, Vertex, VertexId } from '../graph/op.js'
 import { type ClaimedStep, runClaimed } from './claimed.js'
+import { expectSteps } from './expect.js'
 import { contentKey, resultKey, stackContent } from './key.js'
 import { type Found, isSource, type KeyedVertex, runnerOf } from './lookup.js'
 import type { CacheKey, CacheRecord, MissedStep, OpResult, SolverPorts, VertexResult } from './ports.js'
@@ -66,8 +67,7 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
     solving.ctx.signal.throwIfAborted()
     if (isSource(vertex)) return await runSource(item, inputs, solving)
     if (vertex.op.kind === 'merge') return mergeLayers(item, vertex.op, inputs, solving)
-    const key = contentKeyOf(item, inputs, solving)
-    const record = vertex.ignoreCache ? undefined : solving.ports.records.find(key.digest)
+    const { key, record } = await findByContent(item, inputs, solving)
     if (record !== undefined) return useRecord(item, key, record, solving)
     const isPart = takesParts(vertex, inputs, solving)
     if (isPart) await fetchInputs(vertex, inputs, solving)
@@ -84,6 +84,27 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
   }
 }
 
+/**
+ * The content key and its record. An image that was never unpacked here is nothing but itself; when its files are here, it
+ * may turn out to be an earlier one. A step that was not found needs them anyway.
+ */
+async function findByContent(
+  item: KeyedVertex,
+  inputs: readonly StepOutcome[],
+  solving: Solving,
+): Promise<{ readonly key: CacheKey; readonly record: CacheRecord | undefined }> {
+  const { layers, records } = solving.ports
+  const find = (key: CacheKey): CacheRecord | undefined => (item.vertex.ignoreCache ? undefined : records.find(key.digest))
+  const key = contentKeyOf(item, inputs, solving)
+  const record = find(key)
+  const diffIds = inputs.flatMap((input) => input.layers?.diffIds ?? [])
+  const mayTurnOut = diffIds.some((diffId) => layers.contentIdOf(diffId) === undefined) && !layers.areHere(diffIds)
+  if (record !== undefined || !mayTurnOut) return { key, record }
+  await fetchInputs(item.vertex, inputs, solving)
+  const known = contentKeyOf(item, inputs, solving)
+  return { key: known, record: find(known) }
+}
+
 /** Makes the files of the inputs be here, and runs the step unless another process does. */
 async function runStep(
   item: KeyedVertex,
@@ -94,6 +115,7 @@ async function runStep(
 ): Promise<StepOutcome> {
   const { vertex } = item
   const { records, claims } = solving.ports
+  expectSteps(vertex, solving)
   await fetchInputs(vertex, inputs, solving)
   const keys: readonly [CacheKey, ...CacheKey[]] = selected === undefined ? [content] : [content, selected]
   const step: ClaimedStep<StepOutcome> = {

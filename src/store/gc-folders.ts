@@ -56,7 +56,7 @@ export function collectRepository(layout: Layout, path: string): boolean {
 function whileHeld(lockPath: string, work: () => void): boolean {
   const lock = openLockFile(lockPath)
   try {
-    // Where nothing can be locked nobody knows who uses it.
+    // A filesystem without locks cannot tell whether somebody has it.
     if (attemptLock(lock, 'exclusive') !== 'taken') return false
     work()
     return true

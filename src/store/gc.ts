@@ -134,6 +134,7 @@ async function removeChosen(
   dropRecords(session, chosen)
   const doomed = new Set(chosen.flatMap(({ item }) => (item.content.kind === 'image' ? hexOf(item.content.image) : [])))
   removeTagsOf(session, chosen)
+  // From here on whoever claims something waits until all is where it belongs.
   const mark = markCollecting(session.layout)
   try {
     condemn(session, doomed, unreferenced ? undefined : before, cache)

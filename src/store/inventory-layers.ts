@@ -77,11 +77,15 @@ export async function layerItems(
   }
 }
 
+/** A rewritten layer may lie over another one: a set that grows is gone through to its end. */
 function withOrigins(diffIds: readonly DiffID[], layers: ReadonlyMap<string, LayerRecord>): string[] {
-  return diffIds.flatMap((diffId) => {
-    const origin = layers.get(hexOf(diffId))?.rewriteOf
-    return origin === undefined ? [hexOf(diffId)] : [hexOf(diffId), hexOf(origin.diffId)]
-  })
+  const stack = new Set(diffIds.map(hexOf))
+  for (const hex of stack) {
+    const layer = layers.get(hex)
+    if (layer?.rewriteOf !== undefined) stack.add(hexOf(layer.rewriteOf.diffId))
+    if (layer?.over !== undefined) stack.add(hexOf(layer.over))
+  }
+  return [...stack]
 }
 
 /** Goes through all that needs layers, and says of each layer who that is. */

@@ -48,8 +48,11 @@ function listRecordFiles(folder: string): string[] {
 }
 
 /** All layer records by the hex of their DiffID. */
-export function listLayers(session: Session, cache: ReadCache = new ReadCache()): Map<string, LayerRecord> {
-  const folder = session.layout.folder('layers')
+export function listLayers(
+  { layout }: Session,
+  cache: ReadCache = new ReadCache(),
+  folder: string = layout.folder('layers'),
+): Map<string, LayerRecord> {
   const layers = new Map<string, LayerRecord>()
   for (const file of listRecordFiles(folder)) {
     const record = cache.read(`${folder}/${file}`, isSavedLayer)?.value
@@ -84,10 +87,14 @@ export function findNeeded(
     for (const blob of blobsOfImage(session, image)) blobs.add(blob)
   }
   for (const record of records) addLayers(record.layers)
-  const known = listLayers(session, cache)
-  for (const hex of [...layers]) {
-    const rewriteOf = known.get(hex)?.rewriteOf
-    if (rewriteOf !== undefined) layers.add(hexOf(rewriteOf.diffId))
+  // What a collection put aside a moment ago may turn out to be needed, and then so is what it is made of.
+  const aside = listLayers(session, cache, `${session.layout.folder('condemned')}/layers`)
+  const known = new Map([...aside, ...listLayers(session, cache)])
+  // A set that grows is gone through to its end: a rewritten layer may lie over another one.
+  for (const hex of layers) {
+    const layer = known.get(hex)
+    if (layer?.rewriteOf !== undefined) layers.add(hexOf(layer.rewriteOf.diffId))
+    if (layer?.over !== undefined) layers.add(hexOf(layer.over))
   }
   for (const [hex, layer] of known) {
     if (!layers.has(hex)) continue

@@ -14,11 +14,12 @@
  *   leases/<lease>             one flocked file for each process that writes
  *   claims/<kind>-<hex>        work that one process does and others would do too, flocked (store/claims.ts)
  *   memo/                      hashes of context files (written by src/context)
- *   cache-mounts/<id>/         RUN --mount=type=cache
+ *   cache-mounts/<id>/         RUN --mount=type=cache; <id>.lock beside it, and <id>.id with its name and use
  *   git/<id>.git/              a repository of a git source, bare, flocked by <id>.git.lock; known_hosts of ssh
  *   logs/                      whole output of steps
  *   explain/                   what steps depended on when they ran, and when records were pruned (src/explain)
  *   history/                   build records (store/builds.ts)
+ *   gc/                        what the last collection left, and what was added since (store/gc-state.ts)
  *   tmp/                       half-written files, named by lease
  */
 import type { Readable } from 'node:stream'
@@ -69,8 +70,15 @@ export interface LayerRecord {
   readonly diffId: DiffID
   /** The directory in `snapshots/`; undefined while only a blob is known (a base that nothing had to read yet). */
   readonly snapshot?: string
+  /**
+   * The layer whose files lie below those of `snapshot`, which then has only what that layer has not or has otherwise, and
+   * deletes nothing. That layer's own snapshot is whole.
+   */
+  readonly over?: DiffID
   /** sha256 over the sorted entries without times. */
   readonly contentId?: Digest
+  /** For the keys of steps on a layer without a content id: that of another layer, or its DiffID, that has the same files. */
+  readonly sameFilesAs?: Digest
   /** Bytes of the layer's files. */
   readonly size: number
   /** Compressed forms that were unpacked here, or made here, and so are known to be this layer: in `blobs/` or at `sources`. */
@@ -100,6 +108,8 @@ export interface Layers {
   find(diffId: DiffID): LayerRecord | undefined
   /** Saves or merges: blobs and sources are united; an existing snapshot is kept, and the record in force returned. */
   save(record: LayerRecord): LayerRecord
+  /** The layers whose files are here and have this many bytes. The first call reads all records. */
+  ofSize(size: number): readonly DiffID[]
   /** Looks at the disk again: another process may have unpacked the layer meanwhile. */
   refresh(diffId: DiffID): LayerRecord | undefined
   /** Looks at the disk again: true when all are still there. For the end of a build that took no lease. */

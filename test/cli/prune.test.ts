@@ -186,6 +186,24 @@ pruneTest('what a running build, its cache mount and a running container need st
   assert.is((await within(60_000, container.ended)).stdout, 'base\n')
 })
 
+pruneTest('builds that start and end while prunes run give whole images', async (bench) => {
+  const build = (name: string): Promise<string> => bench.ok('build', '-t', name, '-f', join(bench.context, name), bench.context)
+  bench.write({
+    one: `FROM ${shellBase}\nRUN echo shared > /shared\nRUN echo one > /name\n`,
+    two: `FROM ${shellBase}\nRUN echo shared > /shared\nRUN echo two > /name\n`,
+  })
+  const prunes = async (): Promise<void> => {
+    for (let i = 0; i < 4; i++) await bench.ok('prune', i % 2 === 0 ? '--all' : '--force')
+  }
+  for (let round = 0; round < 2; round++) {
+    await Promise.all([build('one'), build('two'), prunes()])
+    await Promise.all([build('two'), build('one')])
+    for (const name of ['one', 'two']) {
+      assert.is(await bench.ok('run', '--rm', name, 'cat', '/shared', '/name'), `shared\n${name}\n`)
+    }
+  }
+})
+
 pruneTest('builds collect by limits, say what went and why, and steps that run again say so', async (bench) => {
   const dockerfile = (n: number): string => `FROM ${shellBase}\nRUN head -c 2000000 /dev/zero > /${n}\n`
   const build = async (n: number, env: Record<string, string>): Promise<Ended> => {

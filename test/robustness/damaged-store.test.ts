@@ -17,11 +17,11 @@ import { layerStack } from '../../src/layer/stack.js'
 import { readTextInView } from '../../src/ops/read-text.js'
 import { layerDirectories } from '../../src/ops/stack.js'
 import { listBuilds, readBuild, readBuildEvents } from '../../src/store/builds.js'
-import { collectGarbage } from '../../src/store/gc.js'
 import { openStore } from '../../src/store/store.js'
 import { verifyStore } from '../../src/store/verify.js'
 import { baseTar } from '../helpers/bases.js'
 import { mille, milleOk, mustRun } from '../helpers/cli.js'
+import { collect } from '../helpers/collect.js'
 import { whyNoBuild } from '../helpers/engine.js'
 import { startFake } from '../helpers/registry.js'
 import { tempDirectory } from '../helpers/temp.js'
@@ -154,8 +154,7 @@ async function readEverything(root: string): Promise<void> {
   store.images.list()
   store.images.tags()
   await verifyStore(store, {}, new AbortController().signal)
-  const signal = new AbortController().signal
-  await collectGarbage(store, { rules: [], unreferenced: true, dryRun: false, signal })
+  await collect(store)
 }
 
 /** Damages a copy of the store, and builds with it: the same once more, and with a file changed. */

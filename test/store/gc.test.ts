@@ -1,11 +1,15 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type DiffID, type Digest, digestOf, hexOf } from '../../src/core/digest.js'
 import { digestLayer } from '../../src/layer/digest.js'
-import type { CollectReport } from '../../src/store/gc.js'
+import { type CollectReport, collectGarbage } from '../../src/store/gc.js'
+import { isCollectionDue } from '../../src/store/gc-state.js'
 import { takeInventory } from '../../src/store/inventory.js'
+import { layerFiles } from '../../src/store/layer-files.js'
+import type { GcSettings } from '../../src/store/policy.js'
 import { type OpenedStore, openStore } from '../../src/store/store.js'
 import type { LayerRecord } from '../../src/store/types.js'
 import { noteUse, startUse, useOf } from '../../src/store/use.js'
@@ -13,6 +17,16 @@ import { verifyStore } from '../../src/store/verify.js'
 import { collect, everything, type Wanted } from '../helpers/collect.js'
 import { tempDirectory, tempStore } from '../helpers/temp-store.js'
 import { within } from '../helpers/within.js'
+
+const unlimited: GcSettings = { maxUsed: { bytes: 0 }, reserved: { bytes: 0 }, minFree: { bytes: 0 } }
+
+async function rejectsWith(name: string, work: Promise<unknown>): Promise<void> {
+  let found = ''
+  await work.catch((error: Error) => {
+    found = error.name
+  })
+  assert.is(found, name)
+}
 
 /** What a second collection finds. */
 async function goneAgain(store: OpenedStore): Promise<number> {
@@ -83,6 +97,28 @@ test('what images and records need stays, the rest goes', async () => {
   assert.equal(countOf(store), { images: 1, layers: 2, snapshots: 2, lists: 2, blobs: 1 })
   assert.equal(report.removed.map(({ item }) => item.description).sort(), ['blob that nothing needs', 'layer that nothing needs'])
   assert.equal(await goneAgain(store), 0)
+})
+
+test('the layer that another one lies over stays with it, and without it that one has no files', async () => {
+  let [lower, upper] = [{} as LayerRecord, {} as LayerRecord]
+  await using store = await filledStore(async (writer) => {
+    lower = await makeLayer(writer, 'a')
+    const other = await makeLayer(writer, 'b')
+    upper = writer.layers.save({ ...other, diffId: digestOf('a and b') as string as DiffID, over: lower.diffId })
+    makeRecord(writer, 'COPY', [upper.diffId])
+  })
+  await collect(store)
+  assert.ok(store.layers.arePresent([upper.diffId, lower.diffId]))
+  assert.is(countOf(store).snapshots, 2, 'the part has no record of its own any more')
+  const directories = layerFiles(store, store.layers.find(upper.diffId))
+  assert.equal(
+    directories,
+    [lower, upper].map(({ snapshot = '' }) => store.snapshots.pathOf(snapshot)),
+  )
+  await using later = await openStore(store.root)
+  renameSync(later.snapshots.pathOf(lower.snapshot ?? ''), join(store.root, 'away'))
+  assert.not.ok(later.layers.arePresent([upper.diffId]))
+  assert.is(later.layers.find(upper.diffId), undefined)
 })
 
 test('records and images go as they are asked for', async () => {
@@ -242,6 +278,44 @@ test('a collection that is killed at any moment leaves a sound store, and the ne
     kills += 1
   }
   assert.ok(kills > 10, `${kills} kills`)
+})
+
+test('when time is up, or Ctrl-C comes, the next collection goes on', async () => {
+  await using store = await filledStore(async (writer) => {
+    makeRecord(writer, 'RUN', [(await makeLayer(writer, 'a')).diffId])
+  })
+  const controller = new AbortController()
+  const rule = { matches: () => true, shared: true, internal: true, namedImages: false, reason: 'test' }
+  const options = { rules: [rule], unreferenced: true, dryRun: false, signal: controller.signal }
+  assert.not(isCollectionDue(store.root, true, unlimited, Date.now()))
+  const report = await collectGarbage(store, { ...options, budgetMs: 0 })
+  assert.not(report.isFinished)
+  assert.is(report.removed.length, 1)
+  assert.ok(readdirSync(`${store.root}/tmp`).length > 0)
+  assert.ok(isCollectionDue(store.root, true, unlimited, Date.now()))
+  controller.abort()
+  await rejectsWith('AbortError', collectGarbage(store, options))
+  assert.ok((await collect(store)).isFinished)
+  assert.equal(readdirSync(`${store.root}/tmp`), [])
+  assert.not(isCollectionDue(store.root, true, unlimited, Date.now()))
+})
+
+test('a collection is due by size, by free space, by age, and never for a build of nothing within a day', async () => {
+  await using store = await tempStore()
+  const at = (hours: number): number => Date.now() + hours * 3_600_000
+  const due = (ran: boolean, settings: GcSettings, hours = 0): boolean =>
+    isCollectionDue(store.root, ran, { ...unlimited, ...settings }, at(hours))
+  assert.not(due(false, {}, 1000), 'nothing was ever built here')
+  assert.not(due(true, {}))
+  assert.equal([due(true, {}, 5), due(true, {}, 7), due(false, {}, 23), due(false, {}, 25)], [false, true, false, true])
+  {
+    await using writer = await openStore(store.root)
+    await makeLayer(writer, 'x'.repeat(1000))
+  }
+  assert.not(due(true, { maxUsed: { bytes: 1001 } }))
+  assert.ok(due(true, { maxUsed: { bytes: 999 } }))
+  assert.ok(due(true, { minFree: { percent: 100 } }))
+  assert.not(due(true, { minFree: { percent: 100 }, reserved: { percent: 100 } }))
 })
 
 test('a step goes after what lies on it, though a build of nothing only asks for the last', async () => {
