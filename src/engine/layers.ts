@@ -7,11 +7,12 @@
 import { rmSync } from 'node:fs'
 import type { Context } from '../core/context.js'
 import { type Descriptor, layerCompression, type Manifest } from '../core/descriptor.js'
-import { type DiffID, type Digest, shortHex } from '../core/digest.js'
+import { type DiffID, type Digest, digestFromHex, hexOf, shortHex } from '../core/digest.js'
 import { BuildError, StoreError } from '../core/errors.js'
 import type { AppliedLayer } from '../layer/apply.js'
 import type { ApplyLayerTask, CompressLayerTask } from '../layer/tasks.js'
 import type { LayerFiles } from '../solver/ports.js'
+import { type ClaimKind, type SharedWork, shareWork } from '../store/claims.js'
 import { layerFiles } from '../store/layer-files.js'
 import type { LayerRecord, LayerRewrite } from '../store/types.js'
 import type { Engine } from './engine.js'
@@ -66,18 +67,32 @@ export function createLayers(engine: Engine): EngineLayers {
 
   const bringBlob: EngineLayers['bringBlob'] = (record, blob, progressId, ctx) => {
     if (store.blobs.has(blob.digest)) return Promise.resolve()
-    return shared(fetching, blob.digest, async () => {
+    const fetch = async (): Promise<true> => {
       try {
         await fetchFromSources(engine, record, blob, sources, progressId, ctx)
+        return true
       } catch (error) {
         failed.add(record.diffId)
         throw error
       }
+    }
+    const find = (): true | undefined => store.blobs.has(blob.digest) || undefined
+    return shared(fetching, blob.digest, async () => {
+      await shareWork(engine.claims, { ...claimOf('blob', blob.digest, progressId, engine), find, run: fetch }, ctx.signal)
     })
   }
   const unpackOne = async (diffId: DiffID, progressId: string, ctx: Context): Promise<void> => {
+    if (requireLayer(engine, diffId).snapshot !== undefined) return
+    const find = (): true | undefined => store.layers.refresh(diffId)?.snapshot !== undefined || undefined
+    const run = async (): Promise<true> => {
+      await unpackHere(diffId, progressId, ctx)
+      return true
+    }
+    const claim = claimOf('layer', digestFromHex(hexOf(diffId)), progressId, engine)
+    await shareWork(engine.claims, { ...claim, find, run }, ctx.signal)
+  }
+  const unpackHere = async (diffId: DiffID, progressId: string, ctx: Context): Promise<void> => {
     const record = requireLayer(engine, diffId)
-    if (record.snapshot !== undefined) return
     if (record.rewriteOf !== undefined) {
       await unpack([record.rewriteOf.diffId], progressId, ctx)
       return unpackRewrite(engine, record, record.rewriteOf, ctx)
@@ -168,6 +183,24 @@ async function blobOfAll(diffId: DiffID, pinned: readonly PinnedImage[], { store
 export function sourcesOf(record: LayerRecord, digest: Digest): readonly string[] {
   const claimed = (record.claims ?? []).flatMap((claim) => (claim.blob.digest === digest ? [claim.source] : []))
   return record.blobs.some((blob) => blob.digest === digest) ? [...record.sources, ...claimed] : claimed
+}
+
+/** The claim to fetch or unpack something, and how those that wait for it tell so. */
+function claimOf(
+  kind: Extract<ClaimKind, 'blob' | 'layer'>,
+  name: Digest,
+  progressId: string,
+  { settings, ctx }: Engine,
+): Pick<SharedWork<true>, 'kind' | 'name' | 'waiting'> {
+  const work = `fetches ${kind} ${shortHex(name)}`
+  return {
+    kind,
+    name,
+    waiting(isOver, process) {
+      const event = { type: 'waiting', id: progressId, name: progressId, atMs: settings.now(), isOver, work } as const
+      ctx.emit(process === undefined ? event : { ...event, process })
+    },
+  }
 }
 
 /** Work by key, once while it runs. */

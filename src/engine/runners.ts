@@ -13,7 +13,7 @@ import type { FindSecret } from '../ops/exec-mounts.js'
 import { createImageRunner } from '../ops/image.js'
 import type { LayerPort } from '../ops/layer-port.js'
 import { layerDirectories } from '../ops/stack.js'
-import type { CacheRecords, Explainer, OpRunner, OpRunners, SolverPorts } from '../solver/ports.js'
+import type { CacheRecords, Explainer, OpRunner, OpRunners, SolverPorts, StepClaims } from '../solver/ports.js'
 import { hasWholeSnapshot } from '../store/layer-files.js'
 import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
@@ -31,7 +31,9 @@ export function createPorts(
   cacheTravel?: CacheTravel,
 ): SolverPorts {
   const runners = createRunners(engine, layers, directories, options, cacheTravel)
-  return { records: createRecords(engine.store), layers, runners, ...(explainer === undefined ? {} : { explainer }) }
+  const claims: StepClaims = { take: (key) => engine.claims.take('step', key) }
+  const world = { records: createRecords(engine.store), layers, runners, claims, hold: () => engine.store.hold() }
+  return { ...world, ...(explainer === undefined ? {} : { explainer }) }
 }
 
 /** Records whose layers are all there. */
@@ -94,6 +96,7 @@ function createRunners(
       return createHttpRunner({
         blobs: store.blobs,
         memoDirectory: store.directory('memo'),
+        claims: engine.claims,
         env: settings.env,
         findSecret: secretFinder(options.secrets ?? {}),
       })

@@ -27,3 +27,10 @@ export function baseLayers(inputs: readonly VertexResult[], base: number | undef
   if (input?.kind !== 'layers') throw new Error(`input ${base} of a step is no root filesystem`)
   return input.diffIds
 }
+
+/** The input that a mount names. */
+export function inputOf(inputs: readonly VertexResult[], index: number): VertexResult {
+  const input = inputs[index]
+  if (input === undefined) throw new Error(`a mount names input ${index}, which is not there`)
+  return input
+}

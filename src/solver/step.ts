@@ -10,6 +10,7 @@ import type { Context } from '../core/context.js'
 import type { Digest } from '../core/digest.js'
 import type { StepReason } from '../core/reason.js'
 import type { BuildPlan, MergeOp, Vertex, VertexId } from '../graph/op.js'
+import { type ClaimedStep, runClaimed } from './claimed.js'
 import { expectSteps } from './expect.js'
 import { contentKey, resultKey, stackContent } from './key.js'
 import { type Found, isSource, type KeyedVertex, runnerOf } from './lookup.js'
@@ -104,7 +105,7 @@ async function findByContent(
   return { key: known, record: find(known) }
 }
 
-/** Says why, makes the files of the inputs be here, runs the step and saves what it made. */
+/** Makes the files of the inputs be here, and runs the step unless another process does. */
 async function runStep(
   item: KeyedVertex,
   content: CacheKey,
@@ -113,19 +114,43 @@ async function runStep(
   solving: Solving,
 ): Promise<StepOutcome> {
   const { vertex } = item
-  const { explainer } = solving.ports
+  const { records, claims } = solving.ports
   expectSteps(vertex, solving)
-  const missed: MissedStep = { vertex, key: item.key, content, parts: item.parts, stale: item.stale }
-  if (explainer !== undefined) solving.report.because(vertex, await explainer.explain(missed, solving.ctx))
   await fetchInputs(vertex, inputs, solving)
+  const keys: readonly [CacheKey, ...CacheKey[]] = selected === undefined ? [content] : [content, selected]
+  const step: ClaimedStep<StepOutcome> = {
+    vertex,
+    // What two builds take a part of may differ in the rest.
+    key: (selected ?? content).digest,
+    run: () => runAlone(item, keys, inputs, solving),
+    find() {
+      const record = keys.map(({ digest }) => records.find(digest)).find((found) => found !== undefined)
+      return record && useRecord(item, content, record, solving)
+    },
+  }
+  const { schedule, report, ctx } = solving
+  return await runClaimed(step, { claims, schedule, report, signal: ctx.signal })
+}
+
+/** Says why, runs the step and saves what it made. */
+async function runAlone(
+  item: KeyedVertex,
+  keys: readonly [CacheKey, ...CacheKey[]],
+  inputs: readonly StepOutcome[],
+  solving: Solving,
+): Promise<StepOutcome> {
+  const { vertex } = item
+  const { explainer } = solving.ports
+  const missed: MissedStep = { vertex, key: item.key, content: keys[0], parts: item.parts, stale: item.stale }
+  if (explainer !== undefined) solving.report.because(vertex, await explainer.explain(missed, solving.ctx))
   let result: OpResult
   try {
-    result = await solving.schedule.run(() => runOp(vertex, inputs, solving), solving.ctx.signal)
+    result = await runOp(vertex, inputs, solving)
   } catch (error) {
     if (!solving.ctx.signal.aborted) explainer?.failed(missed)
     throw error
   }
-  const outcome = saveResult(item, selected === undefined ? [content] : [content, selected], inputs, result, solving)
+  const outcome = saveResult(item, keys, inputs, result, solving)
   explainer?.succeeded(missed)
   return outcome
 }

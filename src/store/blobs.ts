@@ -186,13 +186,19 @@ function writeSmall(session: Session, bytes: Uint8Array | string): Digest {
   const digest = digestOf(bytes)
   const path = session.layout.blob(digest)
   session.pin(`blob:${hexOf(digest)}`)
-  if (existsSync(path)) return digest
+  if (isSame(path, bytes)) return digest
   try {
     writeFileAtomic(path, bytes, { sync: true })
   } catch (error) {
     throw asStoreError(error, path, bytes.length)
   }
   return digest
+}
+
+/** A blob that was damaged is written anew: what is written this way is small enough to compare. */
+function isSame(path: string, bytes: Uint8Array | string): boolean {
+  const wanted = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
+  return statSync(path, { throwIfNoEntry: false })?.size === wanted.length && readFileSync(path).equals(wanted)
 }
 
 function adoptFile(session: Session, path: string, digest: Digest): void {

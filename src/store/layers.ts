@@ -23,8 +23,14 @@ export interface SavedLayer extends LayerRecord {
   readonly bootId: string
 }
 
+/** Layers with what only the store itself asks of them. */
+export interface OpenedLayers extends Layers {
+  /** Everything is looked for anew. */
+  forgetFound(): void
+}
+
 /** The layers of a store. What was found once is not looked for again, except by `arePresent`. */
-export function openLayers(session: Session): Layers {
+export function openLayers(session: Session): OpenedLayers {
   const known = new Map<DiffID, LayerRecord>()
   let sizes: ReadonlyMap<number, readonly DiffID[]> | undefined
   return {
@@ -37,6 +43,11 @@ export function openLayers(session: Session): Layers {
       else known.set(diffId, found)
       return found
     },
+    refresh(diffId) {
+      session.pin(`layer:${hexOf(diffId)}`)
+      known.delete(diffId)
+      return this.find(diffId)
+    },
     save(record) {
       session.pin(`layer:${hexOf(record.diffId)}`)
       const inForce = withLock(session.layout, 'layers', () => merge(session, record))
@@ -47,7 +58,12 @@ export function openLayers(session: Session): Layers {
       sizes ??= sizesOf(session)
       return sizes.get(size) ?? []
     },
+    forgetFound() {
+      known.clear()
+      sizes = undefined
+    },
     arePresent(diffIds) {
+      session.pin(...diffIds.map((diffId) => `layer:${hexOf(diffId)}` as const))
       const missing = diffIds.filter((diffId) => load(session, diffId) === undefined)
       for (const diffId of missing) {
         known.delete(diffId)
