@@ -140,7 +140,7 @@ async function openOne(from: CacheFrom, platform: Platform, engine: Engine): Pro
       return { identity: backend.name, nothing: { name: backend.name, text: `there is no cache at ${backend.name} yet` } }
     warnOfRefused(read, backend, ctx)
     return {
-      identity: `${backend.name} ${read.manifest.digest}`,
+      identity: `${backend.name} ${read.manifests.map(({ digest }) => digest).join(' ')}`,
       cache: { backend, from, document: read.document, usedKeys: new Set(), lost: new Set() },
     }
   } catch (error) {
@@ -157,7 +157,11 @@ async function openOne(from: CacheFrom, platform: Platform, engine: Engine): Pro
   }
 }
 
-function warnOfRefused({ refused }: ReadCache, { name }: CacheBackend, ctx: Context): void {
+function warnOfRefused({ refused, problems }: ReadCache, { name }: CacheBackend, ctx: Context): void {
+  for (const problem of new Set(problems)) {
+    const message = `a part of the cache ${name} is not used: ${problem}`
+    ctx.emit({ type: 'warning', diagnostic: { severity: 'warning', code: 'CACHE_BAD', message } })
+  }
   if (refused === 0) return
   const message = `${refused === 1 ? 'a record' : `${refused} records`} of the cache ${name} ${refused === 1 ? 'is' : 'are'} not used: damaged, or naming blobs that the cache does not have`
   ctx.emit({ type: 'warning', diagnostic: { severity: 'warning', code: 'CACHE_BAD', message } })

@@ -31,7 +31,7 @@ export const command = defineCommand({
   arguments: [1, 1],
   async run({ values, positionals }, shell) {
     const call = readBuildCall(values.call, values.check)
-    const flags = readBuildFlags(values, shell)
+    const flags = { ...readBuildFlags(values, shell), ...(await readCacheFlags(values, shell)) }
     const files = readContext(values, positionals[0] ?? '', shell)
     if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
     const vcs =
@@ -61,6 +61,12 @@ export const command = defineCommand({
     return 0
   },
 })
+
+/** Most builds have none. */
+async function readCacheFlags(values: Values, shell: Shell): Promise<Pick<BuildOptions, 'cacheFrom' | 'cacheTo'>> {
+  const { 'cache-from': from, 'cache-to': to } = values
+  return from.length + to.length === 0 ? {} : (await import('../cache-flags.js')).readCaches(from, to, shell)
+}
 
 async function printReport(found: ExplainReport, format: string | undefined, shell: Shell): Promise<void> {
   if (format === undefined) return
