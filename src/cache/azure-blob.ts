@@ -57,17 +57,17 @@ export async function writeAzureBlob(
   await put(withQuery(url, { comp: 'blocklist' }), Buffer.from(list), { 'content-type': 'application/xml' })
 }
 
-/** Reads from byte `from` on: one try. */
+/** Reads from byte `from` on; a connection that is cut while bytes come is the reader's to open again. */
 export async function readAzureBlob(
   http: PlaceHttp,
   url: URL,
   from: number,
-  subject: string,
+  options: { readonly retry: RetryPolicy; readonly subject: string },
   ctx: Context,
 ): Promise<AsyncIterable<Uint8Array>> {
   const headers = { ...common, ...(from === 0 ? {} : { range: `bytes=${from}-` }) }
-  const request: PlaceRequest = { method: 'GET', url, headers, accept: [200, 206], subject }
-  const answer = await http.send(request, ctx)
+  const request: PlaceRequest = { method: 'GET', url, headers, accept: [200, 206], subject: options.subject }
+  const answer = await retrying(options.retry, ctx, () => http.send(request, ctx))
   const bytes = answerBytes(answer, request, ctx)
   return from > 0 && answer.status === 200 ? skipBytes(bytes, from) : bytes
 }

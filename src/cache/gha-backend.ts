@@ -82,7 +82,7 @@ class GhaBackend implements CacheBackend {
         // Anew for each try: addresses are good for some minutes only.
         const found = await this.#service.find(keyOf(blob), true, ctx)
         if (found === undefined) throw new BuildError('CACHE_BAD', `blob ${blob.digest} is not in ${this.name}`)
-        return readAzureBlob(this.#http, found.url, from, `blob ${blob.digest}`, ctx)
+        return readAzureBlob(this.#http, found.url, from, { retry: this.#retry, subject: `blob ${blob.digest}` }, ctx)
       },
     }
   }
@@ -172,7 +172,7 @@ class GhaBackend implements CacheBackend {
     const found = await this.#service.find(row, true, ctx)
     if (found === undefined || numberIn(row, found.key) === undefined) return undefined
     const whole = await retrying(this.#retry, ctx, async () => {
-      const bytes = await readAzureBlob(this.#http, found.url, 0, `the entry ${found.key}`, ctx)
+      const bytes = await readAzureBlob(this.#http, found.url, 0, { retry: this.#retry, subject: `the entry ${found.key}` }, ctx)
       return collect(limited(bytes, manifestLimitBytes, 'CACHE_BAD', `the entry ${found.key} of ${this.name}`))
     })
     return { bytes: whole, digest: digestOf(whole), name: found.key }

@@ -21,15 +21,17 @@ import { mountChunkSizes } from './chunker.js'
 import type { S3CacheSettings } from './places.js'
 import { manifestLimitBytes } from './read.js'
 import { fetchInto, type ObjectReader, readVerified } from './resume.js'
-import { defaultPartSizes, type PartSizes, type S3Object, S3Objects } from './s3-objects.js'
+import { defaultPartBytes, type S3Object, S3Objects } from './s3-objects.js'
 
 /** What tests change. */
 export interface S3BackendOptions {
   readonly now: () => number
-  readonly sizes?: PartSizes
+  readonly partBytes?: number
 }
 
 const downloads = 4
+/** S3 copies no larger object in one request: it is sent again. */
+const largestCopyBytes = 5 * 2 ** 30
 const dayMs = 86_400_000
 /** More writers than this at once, or that could not remove what they replaced, are read the newest first. */
 const mostManifests = 100
@@ -38,7 +40,7 @@ const listTries = 5
 
 /** The cache in a bucket. `transport` is its own, and closed with it. */
 export function s3Backend(settings: S3CacheSettings, transport: Transport, options: S3BackendOptions): CacheBackend {
-  return new S3Backend(settings, new S3Objects(settings, transport, options.sizes ?? defaultPartSizes), options.now)
+  return new S3Backend(settings, new S3Objects(settings, transport, options.partBytes ?? defaultPartBytes), options.now)
 }
 
 class S3Backend implements CacheBackend {
@@ -96,7 +98,9 @@ class S3Backend implements CacheBackend {
     if (found === undefined || found.size !== blob.size) return false
     const now = this.#now()
     const { touchRefreshMs = dayMs } = this.#settings
-    if (now - found.modifiedAtMs > touchRefreshMs) await this.#objects.touch(found, now, ctx)
+    if (now - found.modifiedAtMs <= touchRefreshMs) return true
+    if (found.size > largestCopyBytes) return false
+    await this.#objects.touch(found.key, now, ctx)
     return true
   }
 

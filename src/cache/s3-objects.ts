@@ -19,7 +19,7 @@ import { skipBytes } from './blocks.js'
 import type { S3Settings } from './places.js'
 import { explainS3, isDenied, isMissing } from './s3-errors.js'
 import { sdkHandler } from './s3-handler.js'
-import { copyInParts, putInParts } from './s3-parts.js'
+import { putInParts } from './s3-parts.js'
 
 /** What is known of an object. */
 export interface S3Object {
@@ -28,14 +28,8 @@ export interface S3Object {
   readonly modifiedAtMs: number
 }
 
-/** Sizes in bytes at which an object is handled in parts. */
-export interface PartSizes {
-  readonly put: number
-  readonly copy: number
-}
-
-/** Some parts of each layer are in memory while they are sent; Amazon copies no more than 5 GiB at once. */
-export const defaultPartSizes: PartSizes = { put: 8 << 20, copy: 5 * 2 ** 30 }
+/** Larger objects go in parts of this size, of which some are in memory while they are sent. */
+export const defaultPartBytes = 8 << 20
 const defaultAttempts = 8
 const listPage = 1000
 
@@ -43,14 +37,14 @@ const listPage = 1000
 export class S3Objects implements AsyncDisposable {
   readonly #client: S3Client
   readonly #bucket: string
-  readonly #sizes: PartSizes
+  readonly #partBytes: number
   readonly #transport: Transport
 
   /** `transport` is closed with it. */
-  constructor(settings: S3Settings, transport: Transport, sizes: PartSizes) {
+  constructor(settings: S3Settings, transport: Transport, partBytes: number) {
     this.#client = new S3Client(configOf(settings, transport))
     this.#bucket = settings.bucket
-    this.#sizes = sizes
+    this.#partBytes = partBytes
     this.#transport = transport
   }
 
@@ -76,7 +70,7 @@ export class S3Objects implements AsyncDisposable {
   /** Writes `size` bytes. What fails leaves nothing behind: a part of an object is none. */
   put(key: string, size: number, bytes: AsyncIterable<Uint8Array>, ctx: Context): Promise<void> {
     return this.#explain(async () => {
-      if (size > this.#sizes.put) return putInParts(this.#client, this.#at(key), size, this.#sizes.put, bytes, ctx.signal)
+      if (size > this.#partBytes) return putInParts(this.#client, this.#at(key), size, this.#partBytes, bytes, ctx.signal)
       const chunks: Uint8Array[] = []
       for await (const chunk of bytes) chunks.push(chunk)
       const request = new PutObjectCommand({ ...this.#at(key), Body: Buffer.concat(chunks) })
@@ -116,14 +110,11 @@ export class S3Objects implements AsyncDisposable {
   }
 
   /** Makes an object as young as a new one, for rules that let old ones expire: copies it onto itself. */
-  touch({ key, size }: S3Object, nowMs: number, ctx: Context): Promise<void> {
+  touch(key: string, nowMs: number, ctx: Context): Promise<void> {
     return this.#explain(async () => {
-      const source = encodeURI(`${this.#bucket}/${key}`)
-      if (size > this.#sizes.copy) return copyInParts(this.#client, this.#at(key), source, size, this.#sizes.copy, ctx.signal)
       const changed = { MetadataDirective: 'REPLACE' as const, Metadata: { 'mille-used-at': String(nowMs) } }
-      await this.#client.send(new CopyObjectCommand({ ...this.#at(key), CopySource: source, ...changed }), {
-        abortSignal: ctx.signal,
-      })
+      const request = new CopyObjectCommand({ ...this.#at(key), CopySource: encodeURI(`${this.#bucket}/${key}`), ...changed })
+      await this.#client.send(request, { abortSignal: ctx.signal })
     }, ctx)
   }
 

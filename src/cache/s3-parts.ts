@@ -1,5 +1,5 @@
 /**
- * Large objects in parts: uploads that keep a few parts in memory and never the whole, and copies.
+ * Large objects in parts: uploads that keep a few parts in memory and never the whole.
  *
  * The SDK's own package for this brings stand-ins of Node's modules for browsers, and goes on sending after it was stopped.
  */
@@ -10,7 +10,6 @@ import {
   CreateMultipartUploadCommand,
   type S3Client,
   UploadPartCommand,
-  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { blocksOf } from './blocks.js'
 
@@ -43,28 +42,6 @@ export async function putInParts(
       await add(async () => {
         const { ETag } = await client.send(new UploadPartCommand(request), { abortSignal: signal })
         return { PartNumber: request.PartNumber, ...(ETag === undefined ? {} : { ETag }) }
-      })
-    }
-  })
-}
-
-/** Copies an object of `size` bytes onto `target`; `source` is `bucket/key`, URL-encoded. */
-export async function copyInParts(
-  client: S3Client,
-  target: Target,
-  source: string,
-  size: number,
-  partSize: number,
-  signal: AbortSignal,
-): Promise<void> {
-  await inParts(client, target, signal, async (uploadId, add) => {
-    for (let from = 0, number = 1; from < size; from += partSize, number++) {
-      const range = `bytes=${from}-${Math.min(size, from + partSize) - 1}`
-      const request = { ...target, UploadId: uploadId, PartNumber: number, CopySource: source, CopySourceRange: range }
-      await add(async () => {
-        const { CopyPartResult } = await client.send(new UploadPartCopyCommand(request), { abortSignal: signal })
-        const tag = CopyPartResult?.ETag
-        return { PartNumber: request.PartNumber, ...(tag === undefined ? {} : { ETag: tag }) }
       })
     }
   })
