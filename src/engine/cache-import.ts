@@ -59,7 +59,7 @@ export async function openImports(
 ): Promise<Imports> {
   const opened = distinct(await Promise.all(froms.flatMap((from) => placesOf(from, platforms, engine))))
   const imported = opened.flatMap(({ cache }) => cache ?? [])
-  for (const { backend } of imported) layers.addSource(backend.source, backend.fetchBlob)
+  for (const { backend } of imported) layers.addSource(backend.source, (...asked) => backend.fetchBlob(...asked))
   const trusted = imported.filter(({ from }) => from.trust !== 'verify')
   const layerOf = (diffId: DiffID): CacheLayer | undefined => {
     for (const { document, lost } of trusted) {
