@@ -3,8 +3,10 @@
 // esbuild splits code between files only in its ES module form, and Node starts CommonJS files some milliseconds
 // faster (docs/performance.md has the numbers). So: bundle and split first, then turn each file into CommonJS.
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -77,35 +79,9 @@ const threads = await build({
   banner: { js: fileUrlBanner },
 })
 
-/** What is loaded one by one as the build of an image goes on, whether or not anything is cached. */
-const warmEntries = [
-  'src/cli/program.ts',
-  'src/cli/commands/build.ts',
-  'src/cli/commands/run.ts',
-  'src/cli/plain.ts',
-  'src/build.ts',
-  'src/container/run.ts',
-  'src/container/names.ts',
-  'src/ops/copy-run.ts',
-  'src/ops/exec-run.ts',
-  'src/ops/commit.ts',
-  'src/cli/commands/push.ts',
-  'src/cli/commands/pull.ts',
-  'src/engine/transfer.ts',
-  'src/engine/push.ts',
-  'src/registry/resolve.ts',
-  'src/registry/credentials.ts',
-  'src/store/store.ts',
-  'src/engine/images.ts',
-  'src/engine/layers.ts',
-  'src/exporter/sink.ts',
-  'sandbox/open.ts',
-]
-const warmPackages = ['p-queue', 'p-timeout', 'eventemitter3']
-
 rmSync(out, { recursive: true, force: true })
-const warm = warmParts(bundled.metafile.outputs)
-const warmTexts = []
+/** Text of each part by its file name. */
+const parts = new Map()
 for (const file of bundled.outputFiles.toSorted((a, b) => (a.path < b.path ? -1 : 1))) {
   const usesUrl = file.text.includes('import.meta.url')
   const { code } = await transform(file.text, {
@@ -117,23 +93,147 @@ for (const file of bundled.outputFiles.toSorted((a, b) => (a.path < b.path ? -1 
     define: { 'import.meta.url': '__fileUrl' },
     banner: usesUrl ? fileUrlBanner : '',
   })
-  mkdirSync(dirname(file.path), { recursive: true })
-  const name = basename(file.path)
-  const text = asciiOnly(requireOwnParts(code))
-  if (warm.has(name)) {
-    warmTexts.push(`${JSON.stringify(name)}(module,exports,require,__filename){${text}}`)
-    writeFileSync(file.path, `module.exports=require("./warm.js").requirePart("./${name}")\n`)
-  } else writeFileSync(file.path, name === 'main.js' ? requireWarmParts(text) : text)
+  parts.set(basename(file.path), asciiOnly(requireOwnParts(code)))
 }
 for (const file of threads.outputFiles) {
   mkdirSync(dirname(file.path), { recursive: true })
   writeFileSync(file.path, file.text)
 }
-writeFileSync(join(out, 'warm.txt'), `({${warmTexts.join(',\n')}})\n`)
-const loader = readFileSync(join(root, '.ci/warm.cjs'), 'utf8')
-writeFileSync(join(out, 'warm.js'), (await transform(loader, { minifySyntax: true, minifyWhitespace: true })).code)
 writeFileSync(join(out, 'package.json'), `${JSON.stringify({ type: 'commonjs' })}\n`)
-saveCodeCache()
+const own = mainParts(bundled.metafile.outputs)
+await writeParts({})
+await withScenarios(async (scenarios) => {
+  const texts = textsOf(scenarios)
+  await writeParts(texts)
+  for (const scenario of scenarios) if (scenario.text in texts) scenario.play('save')
+})
+
+/**
+ * Writes the parts, those of `texts` (names of parts by name of text) together in one file each.
+ *
+ * A part that several texts have is in all of them: only the one of the command that runs is read.
+ */
+async function writeParts(texts) {
+  const where = {}
+  for (const [text, names] of Object.entries(texts)) for (const name of names) where[name] ??= text
+  const loader = readFileSync(join(root, '.ci/warm.cjs'), 'utf8')
+    .replace('{ /* where */ }', JSON.stringify(where))
+    .replace('{ /* has */ }', JSON.stringify(onlyTwice(texts, where)))
+  writeFileSync(join(out, 'warm.js'), (await transform(loader, { minifySyntax: true, minifyWhitespace: true })).code)
+  for (const [name, code] of parts) {
+    const path = join(out, name)
+    if (name in where) rmSync(path, { force: true })
+    else writeFileSync(path, requireWarmParts(code, where))
+  }
+  for (const [text, names] of Object.entries(texts)) {
+    const functions = names.map((name) => `${JSON.stringify(name)}(module,exports,require,__filename){${parts.get(name)}}`)
+    writeFileSync(join(out, `warm-${text}.txt`), `({${functions.join(',\n')}})\n`)
+  }
+}
+
+/** The parts of `push` and `run` that lie first in another text. */
+function onlyTwice(texts, where) {
+  return Object.fromEntries(
+    Object.entries(texts).flatMap(([text, names]) => {
+      const again = names.filter((name) => where[name] !== text)
+      return again.length === 0 ? [] : [[text, again]]
+    }),
+  )
+}
+
+/** Which parts come together: what a build of nothing loads, what more a build with steps loads, what reading a Dockerfile loads. */
+function textsOf(scenarios) {
+  const loaded = Object.fromEntries(scenarios.map(({ text, play }) => [text, play('record').filter((name) => !own.has(name))]))
+  const { build = [], steps = [], parse = [], push = [], run = [] } = loaded
+  const texts = {
+    build,
+    steps: steps.filter((name) => !build.includes(name)),
+    parse: parse.filter((name) => !build.includes(name) && !steps.includes(name)),
+    push,
+    run,
+  }
+  return Object.fromEntries(Object.entries(texts).filter(([, names]) => names.length > 0))
+}
+
+/** main.js and what it needs before it knows its command. */
+function mainParts(outputs) {
+  const byName = new Map(Object.entries(outputs).map(([path, output]) => [basename(path), output]))
+  const found = new Set(['main.js'])
+  for (const name of found)
+    for (const { path, kind } of byName.get(name).imports)
+      if (kind === 'import-statement' && byName.has(basename(path))) found.add(basename(path))
+  return found
+}
+
+/**
+ * Plays what people do most, twice: to see which parts that needs, and to keep V8's code of them.
+ *
+ * Where one fails (steps need root and a runtime), its parts stay files of their own, and mille only starts more slowly.
+ */
+async function withScenarios(work) {
+  const place = mkdtempSync(join(tmpdir(), 'mille-bundle-'))
+  const context = join(place, 'context')
+  const port = await freePort()
+  const image = `localhost:${port}/warm`
+  mkdirSync(join(context, 'src'), { recursive: true })
+  for (let i = 0; i < 50; i++) writeFileSync(join(context, `src/file${i}`), `${i}\n`)
+  // The one program without libraries that nearly every Linux has; without it nothing is run.
+  const program = ['/sbin/ldconfig.real', '/sbin/ldconfig'].find(existsSync)
+  if (program !== undefined) copyFileSync(program, join(context, 'program'))
+  const lines = [
+    ...['ARG A=1', 'FROM scratch AS one', 'COPY src /src', 'FROM scratch', 'ENV B=$A', 'LABEL c=d'],
+    ...['COPY --from=one /src /src', 'COPY src/file1 src/file2 /', 'EXPOSE 80', 'CMD ["/a"]'],
+  ]
+  const ran = [...lines, 'COPY program /', 'RUN --network=none ["/program", "-V"]', 'COPY src /again']
+  writeFileSync(join(context, 'Dockerfile'), `${lines.join('\n')}\n`)
+  writeFileSync(join(context, 'Dockerfile.run'), `${ran.join('\n')}\n`)
+  const edit = () => writeFileSync(join(context, 'src/file1'), `${randomUUID()}\n`)
+  const { NODE_OPTIONS: _options, NODE_EXTRA_CA_CERTS: _certificates, ...inherited } = process.env
+  const environment = (store) => ({ ...inherited, MILLE_ROOT: join(place, store) })
+  const call = (args, store = 'store') =>
+    spawnSync(process.execPath, args, { env: environment(store), stdio: 'pipe', encoding: 'utf8' })
+  const plain = (...args) => call([join(out, 'main.js'), ...args])
+  const build = ['build', '-t', image, context]
+  const buildRun = ['build', '-t', image, '-f', join(context, 'Dockerfile.run'), context]
+  const rebuild = () => {
+    edit()
+    plain(...build)
+  }
+  const canRun = program !== undefined && plain(...buildRun).status === 0
+
+  const scenario = (text, prepare, ...args) => ({
+    text,
+    play(mode) {
+      prepare()
+      const store = text === 'parse' ? randomUUID() : 'store'
+      const { status, stdout, stderr } = call([join(root, '.ci/recorded.cjs'), mode, text, port, ...args], store)
+      if (status === 0) return mode === 'record' ? JSON.parse(stdout.slice(stdout.lastIndexOf('\n[') + 1)) : []
+      console.warn(`bundle: "mille ${args[0]}" failed, and will start more slowly:\n${stderr}`)
+      return []
+    },
+  })
+  try {
+    const scenarios = [
+      scenario('build', () => plain(...build), ...build),
+      scenario('steps', edit, ...(canRun ? buildRun : build)),
+      scenario('parse', edit, ...build),
+      scenario('push', rebuild, 'push', '-q', image),
+    ]
+    if (canRun)
+      scenarios.push(scenario('run', () => plain(...buildRun), 'run', '--rm', '--network=none', image, '/program', '-V'))
+    await work(scenarios)
+  } finally {
+    rmSync(place, { recursive: true, force: true })
+  }
+}
+
+async function freePort() {
+  const server = createServer()
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return String(port)
+}
 
 /** Lazy parts of the bundle are CommonJS too, and so are Node's own: `require` finds them without the loader of ES modules. */
 function requireOwnParts(code) {
@@ -143,72 +243,14 @@ function requireOwnParts(code) {
   )
 }
 
-/** esbuild leaves other characters in regular expressions; the warm parts are read byte by byte. */
+/** esbuild leaves other characters in regular expressions; the texts are read byte by byte. */
 function asciiOnly(code) {
   return code.replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** main.js need not go by way of the file that stands for a warm part. */
-function requireWarmParts(code) {
+/** What lies in a file of its own asks for parts in texts by their names. */
+function requireWarmParts(code, where) {
   return code.replace(/\brequire\("\.\/(part-\w+\.js)"\)/g, (whole, name) =>
-    warm.has(name) ? `require("./warm.js").requirePart("./${name}")` : whole,
+    name in where ? `require("./warm.js").requirePart("./${name}")` : whole,
   )
-}
-
-/** Names of the files that hold the warm entries and all that these import, less what main.js needs itself and packages. */
-function warmParts(outputs) {
-  const byName = new Map(Object.entries(outputs).map(([path, output]) => [basename(path), output]))
-  const found = new Set()
-  const cold = new Set()
-  const visit = (name, into) => {
-    if (into.has(name) || cold.has(name)) return
-    const inputs = Object.keys(byName.get(name).inputs)
-    if (inputs.some((path) => path.includes('node_modules/') && !warmPackages.includes(packageOf(path)))) return
-    into.add(name)
-    for (const { path, kind } of byName.get(name).imports)
-      if (kind === 'import-statement' && byName.has(basename(path))) visit(basename(path), into)
-  }
-  visit('main.js', cold)
-  for (const entry of warmEntries) {
-    const name = [...byName].find(([, output]) => output.entryPoint === entry)?.[0]
-    if (name === undefined) throw new Error(`no part of the bundle begins with ${entry}`)
-    visit(name, found)
-  }
-  return found
-}
-
-function packageOf(path) {
-  return path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length).split('/')[0]
-}
-
-/** Builds a small image twice, the second time to push it, and keeps V8's code of that. Where that fails, mille only starts more slowly. */
-function saveCodeCache() {
-  const place = mkdtempSync(join(tmpdir(), 'mille-bundle-'))
-  const context = join(place, 'context')
-  mkdirSync(join(context, 'src'), { recursive: true })
-  for (let i = 0; i < 50; i++) writeFileSync(join(context, `src/file${i}`), `${i}\n`)
-  const lines = [
-    'ARG A=1',
-    'FROM scratch AS one',
-    'COPY src /src',
-    'FROM scratch',
-    'ENV B=$A',
-    'LABEL c=d',
-    'COPY --from=one /src /src',
-  ]
-  writeFileSync(
-    join(context, 'Dockerfile'),
-    `${[...lines, 'COPY src/file1 src/file2 /', 'EXPOSE 80', 'CMD ["/a"]'].join('\n')}\n`,
-  )
-  const { NODE_OPTIONS: _options, NODE_EXTRA_CA_CERTS: _certificates, ...inherited } = process.env
-  const env = { ...inherited, MILLE_ROOT: join(place, 'store') }
-  const run = (program) =>
-    spawnSync(process.execPath, [program, 'build', '-t', 'warm', context], { env, stdio: 'pipe', encoding: 'utf8' })
-  try {
-    const results = [run(join(out, 'main.js')), run(join(root, '.ci/code-cache.cjs'))]
-    const failed = results.find(({ status }) => status !== 0)
-    if (failed !== undefined) console.warn(`bundle: no code cache is made, because a build failed:\n${failed.stderr}`)
-  } finally {
-    rmSync(place, { recursive: true, force: true })
-  }
 }

@@ -1,38 +1,52 @@
-// Becomes dist/bundle/warm.js: the parts that a cached build needs, in one text that V8 has compiled before.
+// Becomes dist/bundle/warm.js: parts that are needed together, in texts that V8 has compiled before.
 //
-// Each part is a function in warm.txt, called when it is first required. Beside it there may be V8's code cache, which
+// Each part is a function in warm-<text>.txt, called when it is first required. Beside it there may be V8's code cache, which
 // holds for one version of Node only: where it is absent or refused, the text is compiled as any other.
 const { readFileSync } = require('node:fs')
 const { Script } = require('node:vm')
 
-const file = `${__dirname}/warm.txt`
-const script = new Script(readFileSync(file, 'latin1'), { filename: file, cachedData: readCache() })
-const parts = script.runInThisContext()
+/** The text of each part that is in one. */
+const where = { /* where */ }
+/** Parts of a command's own text that are in another one too. */
+const has = { /* has */ }
+const command = process.argv[2]
+const again = new Set(Object.hasOwn(has, command) ? has[command] : [])
+const texts = new Map()
 const loaded = new Map()
-
-function readCache() {
-  try {
-    return readFileSync(cachePath())
-  } catch (error) {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-function cachePath() {
-  return `${__dirname}/warm-${process.version}-${process.arch}.cache`
-}
 
 function requirePart(id) {
   if (!id.startsWith('./')) return require(id)
   const name = id.slice(2)
   const known = loaded.get(name)
   if (known !== undefined) return known.exports
-  if (!Object.hasOwn(parts, name)) return require(id)
+  if (!Object.hasOwn(where, name)) return require(id)
   const made = { exports: {} }
   loaded.set(name, made)
-  parts[name](made, made.exports, requirePart, `${__dirname}/${name}`)
+  textOf(again.has(name) ? command : where[name]).parts[name](made, made.exports, requirePart, `${__dirname}/${name}`)
   return made.exports
 }
 
-module.exports = { requirePart, script, cachePath }
+function textOf(name) {
+  const known = texts.get(name)
+  if (known !== undefined) return known
+  const filename = `${__dirname}/warm-${name}.txt`
+  const script = new Script(readFileSync(filename, 'latin1'), { filename, cachedData: readCache(name) })
+  const made = { script, parts: script.runInThisContext() }
+  texts.set(name, made)
+  return made
+}
+
+function readCache(name) {
+  try {
+    return readFileSync(cachePath(name))
+  } catch (error) {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function cachePath(name) {
+  return `${__dirname}/warm-${name}-${process.version}-${process.arch}.cache`
+}
+
+module.exports = { requirePart, textOf, cachePath }

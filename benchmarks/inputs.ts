@@ -40,8 +40,11 @@ function fresh(root: string): void {
   mkdirSync(root, { recursive: true })
 }
 
-/** An application: 14 instructions and `files` small source files. `prefix` names where the base images are. */
-export function makeApplication(root: string, prefix: string, files: number): void {
+/**
+ * An application: 14 instructions and `files` files, all but nine of them small sources, `perDirectory` to a directory.
+ * `prefix` names where the base images are.
+ */
+export function makeApplication(root: string, prefix: string, files: number, perDirectory = 1): void {
   fresh(root)
   put(
     root,
@@ -66,8 +69,9 @@ CMD ["sh", "-c", "cat /data/count"]
   put(root, 'package.json', '{"name":"bench","version":"1.0.0","private":true}\n')
   put(root, 'package-lock.json', bytesOf('lock', 60_000, true))
   for (let i = 0; i < 5; i++) put(root, `config/c${i}.json`, bytesOf(`config${i}`, 800, true))
-  for (let i = 0; i < files; i++) {
-    const path = `src/d${i % 40}/m${Math.floor(i / 40)}/f${i}.js`
+  for (let i = 0; i < files - 9; i++) {
+    const directory = Math.floor(i / perDirectory)
+    const path = `src/d${directory % 40}/m${Math.floor(directory / 40)}/f${i}.js`
     put(root, path, bytesOf(path, numberOf(path, 200, 6000), true))
   }
 }
@@ -77,6 +81,21 @@ export function makeSteps(root: string, prefix: string): void {
   fresh(root)
   const steps = Array.from({ length: 19 }, (_, i) => `RUN echo ${i + 2} > /f${i + 2}`).join('\n')
   put(root, 'Dockerfile', `FROM ${prefix}/debian\nARG BUST=0\nRUN echo $BUST > /f1\n${steps}\n`)
+}
+
+/** A step of a chain says so when it is carried out; the line is not in its own text. */
+const marker = "echo step-r''an"
+
+/** Twelve RUN steps; `edit` is a comment in the third, which leaves the same files whatever it says. */
+export function makeChain(root: string, prefix: string, edit: string): void {
+  const step = (i: number): string => `RUN ${marker} && echo ${i} > /f${i}${i === 3 ? ` # ${edit}` : ''}\n`
+  const steps = Array.from({ length: 12 }, (_, i) => step(i + 1)).join('')
+  put(root, 'Dockerfile', `FROM ${prefix}/debian\n${steps}`)
+}
+
+/** How many steps of a chain were carried out, from what any of the tools printed. */
+export function stepsRun(output: string): number {
+  return output.match(/(?<=^|[ \t])step-ran$/gm)?.length ?? 0
 }
 
 /** `files` files of about 15 kB on average, copied onto nothing. Returns their bytes. */

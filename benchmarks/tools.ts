@@ -5,14 +5,15 @@
  * runtime and the ulimits of the peers.
  */
 import { spawnSync } from 'node:child_process'
+import type { PeerRoot } from './peer-root.js'
+import type { DockerStore } from './servers.js'
 
-/** What a tool can be asked. `{…}` of a question is filled in by the caller. */
+/** What a tool can be asked. All paths are absolute. */
 export interface Tool {
   readonly name: string
   readonly version: string
   readonly build: (context: string, tag: string, args: string) => string
-  readonly removeTag: (tag: string) => string
-  /** Drops every cached result and every unused image. */
+  /** Drops every cached result and every image: a fresh store where the tool has no daemon. */
   readonly reset: string
   readonly pull: (image: string) => string
   readonly run?: (image: string) => string
@@ -22,73 +23,82 @@ export interface Tool {
   readonly cache?: (tag: string) => { readonly to: string; readonly from: string }
 }
 
+const ulimits = '--ulimit nofile=1024:1024 --ulimit nproc=1024:1024'
+
 function versionOf(command: string): string | undefined {
   const result = spawnSync('sh', ['-c', command], { encoding: 'utf8' })
   return result.status === 0 ? result.stdout.trim().split('\n')[0] : undefined
 }
 
-/** Docker's client builds with BuildKit by itself before version 23, and through its buildx plugin since. */
-function hasBuildKit(): boolean {
-  const major = Number(/version (\d+)/.exec(versionOf('docker --version') ?? '')?.[1] ?? 0)
-  return major < 23 || versionOf('docker buildx version') !== undefined
+/** mille itself, with a store below `scratch`. */
+export function milleTool(program: string, scratch: string): Tool {
+  const m = `MILLE_ROOT=${scratch}/mille ${program}`
+  return {
+    name: 'mille',
+    version: versionOf(`${program} --version`) ?? 'none',
+    build: (context, tag, args) => `${m} build --progress=plain -t ${tag} ${args} ${context}`,
+    reset: `rm -rf ${scratch}/mille`,
+    pull: (image) => `${m} pull -q ${image}`,
+    run: (image) => `${m} run --rm ${image} true`,
+    save: (tag, file) => `${m} save --format oci-archive -o ${file} ${tag}`,
+    push: (tag) => `${m} push ${tag}`,
+    cache: (tag) => ({ to: `--cache-to type=registry,ref=${tag}-cache,mode=max`, from: `--cache-from ${tag}-cache` }),
+  }
 }
 
-/** The tools that are installed here. `dockerHost` is set when a dockerd was started. */
-export function installedTools(mille: string, scratch: string, dockerHost: string | undefined): Tool[] {
+/** buildah, and podman for what buildah does not do; undefined where buildah is not installed. */
+export function buildahTool({ enter, hasCrun }: PeerRoot, scratch: string): Tool | undefined {
+  const buildah = versionOf(`${enter}buildah --version`)
+  if (buildah === undefined) return undefined
   const stores = `--root ${scratch}/containers/root --runroot ${scratch}/containers/run`
-  const m = `MILLE_ROOT=${scratch}/mille ${mille}`
-  const tools: Tool[] = [
-    {
-      name: 'mille',
-      version: versionOf(`${mille} --version`) ?? 'none',
-      build: (context, tag, args) => `${m} build --progress=plain -t ${tag} ${args} ${context}`,
-      removeTag: (tag) => `${m} rmi -f ${tag}`,
-      reset: `${m} prune -af`,
-      pull: (image) => `${m} pull -q ${image}`,
-      run: (image) => `${m} run --rm ${image} true`,
-      save: (tag, file) => `${m} save --format oci-archive -o ${file} ${tag}`,
-      push: (tag) => `${m} push ${tag}`,
-      cache: (tag) => ({ to: `--cache-to type=registry,ref=${tag}-cache,mode=max`, from: `--cache-from ${tag}-cache` }),
-    },
-  ]
-  const buildah = versionOf('buildah --version')
-  const b = `buildah ${stores}`
-  if (buildah !== undefined) {
-    const podman = versionOf('podman --version')
-    const run = (image: string): string =>
-      `podman ${stores} --runtime runc run --rm --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 ${image} true`
-    tools.push({
-      name: 'buildah',
-      version: podman === undefined ? buildah : `${buildah}; run by ${podman}`,
-      build: (context, tag, args) =>
-        `${b} build --runtime runc --layers --jobs 4 --tls-verify=false -t ${tag} ${args} ${context}`,
-      removeTag: (tag) => `${b} rmi -f ${tag}`,
-      reset: `${b} rmi -a -f`,
-      pull: (image) => `${b} pull --tls-verify=false ${image}`,
-      ...(podman === undefined ? {} : { run }),
-      save: (tag, file) => `${b} push ${tag} oci-archive:${file}`,
-      push: (tag) => `${b} push --tls-verify=false ${tag}`,
-      cache: (tag) => ({ to: `--cache-to ${tag}-cache`, from: `--cache-from ${tag}-cache` }),
-    })
+  const runtime = `--runtime ${hasCrun ? 'crun' : 'runc'}`
+  const b = `${enter}buildah ${stores}`
+  const podman = versionOf(`${enter}podman --version`)
+  const run = (image: string): string => `${enter}podman ${stores} ${runtime} run --rm ${ulimits} ${image} true`
+  return {
+    name: 'buildah',
+    version: `${buildah}${podman === undefined ? '' : `; run by ${podman}`}; ${runtime}`,
+    build: (context, tag, args) =>
+      `${b} build ${runtime} ${ulimits} --layers --jobs 4 --tls-verify=false -t ${tag} ${args} ${context}`,
+    reset: `${b} rmi -a -f`,
+    pull: (image) => `${b} pull --tls-verify=false ${image}`,
+    ...(podman === undefined ? {} : { run }),
+    save: (tag, file) => `${b} push ${tag} oci-archive:${file}`,
+    push: (tag) => `${b} push --tls-verify=false ${tag}`,
+    cache: (tag) => ({ to: `--cache-to ${tag}-cache`, from: `--cache-from ${tag}-cache` }),
   }
-  if (dockerHost !== undefined) {
-    const buildKit = hasBuildKit()
-    const d = `DOCKER_BUILDKIT=${buildKit ? 1 : 0} docker -H ${dockerHost}`
-    tools.push({
-      name: buildKit ? 'docker' : 'docker (classic builder)',
-      version: versionOf(`docker -H ${dockerHost} version --format '{{.Server.Version}}'`) ?? 'none',
-      build: (context, tag, args) => `${d} build ${buildKit ? '--progress=plain ' : ''}-t ${tag} ${args} ${context}`,
-      removeTag: (tag) => `${d} rmi -f ${tag}`,
-      reset: `${d} image prune -af${buildKit ? ` && ${d} builder prune -af` : ''}`,
-      pull: (image) => `${d} pull -q ${image}`,
-      run: (image) => `${d} run --rm ${image} true`,
-      save: (tag, file) => `${d} save -o ${file} ${tag}`,
-      push: (tag) => `${d} push -q ${tag}`,
-      // Its daemon writes no caches of their own, only those in images.
-      ...(buildKit
-        ? { cache: (tag: string) => ({ to: '--build-arg BUILDKIT_INLINE_CACHE=1', from: `--cache-from ${tag}` }) }
-        : {}),
-    })
+}
+
+/** Docker's client builds with BuildKit by itself before version 23, and through its buildx plugin since. */
+function hasBuildKit(docker: string): boolean {
+  const major = Number(/version (\d+)/.exec(versionOf(`${docker} --version`) ?? '')?.[1] ?? 0)
+  return major < 23 || versionOf(`${docker} buildx version`) !== undefined
+}
+
+/** docker with the daemon at `host`: BuildKit where its client can, else the classic builder. */
+export function dockerTool(enter: string, host: string, store: DockerStore): Tool {
+  const buildKit = hasBuildKit(`${enter}docker`)
+  const docker = `${enter}docker -H ${host}`
+  const d = enter === '' ? `DOCKER_BUILDKIT=${buildKit ? 1 : 0} ${docker}` : docker
+  const name = store === 'containerd' ? 'docker-containerd' : 'docker'
+  const server = versionOf(`${docker} version --format '{{.Server.Version}}'`) ?? 'none'
+  return {
+    name: buildKit ? name : `${name} (classic builder)`,
+    version: `${server}, ${store}${buildKit ? `, ${versionOf(`${enter}docker buildx version`) ?? 'BuildKit'}` : ''}`,
+    build: (context, tag, args) => `${d} build ${buildKit ? '--progress=plain ' : ''}-t ${tag} ${args} ${context}`,
+    reset: `${d} image prune -af${buildKit ? ` && ${d} builder prune -af` : ''}`,
+    pull: (image) => `${d} pull -q ${image}`,
+    run: (image) => `${d} run --rm ${image} true`,
+    save: (tag, file) => `${d} save -o ${file} ${tag}`,
+    push: (tag) => `${d} push -q ${tag}`,
+    ...(buildKit ? { cache: (tag: string) => dockerCache(tag, store) } : {}),
   }
-  return tools
+}
+
+/** With its own graph driver dockerd writes no caches but those inside images. */
+function dockerCache(tag: string, store: DockerStore): { readonly to: string; readonly from: string } {
+  if (store === 'containerd') {
+    return { to: `--cache-to type=registry,ref=${tag}-cache,mode=max`, from: `--cache-from type=registry,ref=${tag}-cache` }
+  }
+  return { to: '--build-arg BUILDKIT_INLINE_CACHE=1', from: `--cache-from ${tag}` }
 }

@@ -1,5 +1,6 @@
 /** Capabilities of this process by name, see capabilities(7). */
 import { readFileSync } from 'node:fs'
+import { readTextIfExists } from '../src/io/fs.js'
 
 /** Names by bit number. */
 const names: readonly string[] = `
@@ -18,4 +19,10 @@ export function ownCapabilities(): ReadonlySet<string> {
   const mask = (field: string): bigint => BigInt(`0x${new RegExp(`^${field}:\\s*([0-9a-f]+)`, 'm').exec(status)?.[1] ?? '0'}`)
   const both = mask('CapBnd') & mask('CapPrm')
   return new Set(names.filter((_, bit) => (both >> BigInt(bit)) & 1n))
+}
+
+/** True where root is root of a namespace that a user made for himself: its 0 is that one user of the machine. */
+export function isUsersNamespace(): boolean {
+  const [inside, outside, count] = (readTextIfExists('/proc/self/uid_map') ?? '').trim().split(/\s+/)
+  return inside === '0' && outside !== '0' && count === '1'
 }

@@ -52,10 +52,14 @@ export function startGuardian(state: OwnState, runtimePath: string, env: Readonl
     ownSession: true,
   })
   shell.unref()
+  let isDismissed = false
   return {
     watch: (pid) => shell.write(`watch ${pid}\n`),
-    forget: (pid) => shell.write(`forget ${pid}\n`),
+    forget(pid) {
+      if (!isDismissed) shell.write(`forget ${pid}\n`)
+    },
     dismiss: async () => {
+      isDismissed = true
       shell.ref()
       shell.write('done\n')
       shell.closeStdin()

@@ -53,6 +53,7 @@ interface PrivateNetwork {
 export class NetworkPool implements AsyncDisposable {
   readonly #host: NetworkPoolHost
   readonly #idle: PrivateNetwork[] = []
+  readonly #ending: Promise<void>[] = []
   #warming: Promise<PrivateNetwork> | undefined
   #problem: SandboxError | undefined
   #count = 0
@@ -121,6 +122,16 @@ export class NetworkPool implements AsyncDisposable {
     return network
   }
 
+  /** Ends what waits for a container. The helpers have their signal when this returns. */
+  rest(): void {
+    for (const network of this.#idle.splice(0)) {
+      const ending = this.#end(network)
+      // What goes wrong is thrown when the pool is disposed of.
+      ending.catch(() => undefined)
+      this.#ending.push(ending)
+    }
+  }
+
   async #end(network: PrivateNetwork): Promise<void> {
     network.helper.ref()
     network.helper.kill('SIGKILL')
@@ -130,10 +141,17 @@ export class NetworkPool implements AsyncDisposable {
     rmSync(join(network.path, '..'), { recursive: true })
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** The same for one that is still being started. */
+  async stop(): Promise<void> {
     const warming = await this.#warming?.catch(() => undefined)
+    this.#warming = undefined
     if (warming !== undefined) this.#idle.push(warming)
-    await Promise.all(this.#idle.splice(0).map((network) => this.#end(network)))
+    this.rest()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+    await Promise.all(this.#ending)
   }
 }
 

@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { getuid } from 'node:process'
 import { SandboxError, systemCode } from '../src/core/errors.js'
-import { ownCapabilities } from './capabilities.js'
+import { isUsersNamespace, ownCapabilities } from './capabilities.js'
 import { cgroupVersion, hostHas, noteCgroupParent, usableLimits } from './cgroup.js'
 import { runContainer } from './container.js'
 import { type Guardian, startGuardian } from './guardian.js'
@@ -98,6 +98,14 @@ class OciSandbox implements Sandbox {
     start.then(({ networks }) => network === 'default' && networks.warmUp()).catch(() => undefined)
   }
 
+  rest(): void {
+    this.#started?.then(
+      ({ networks }) => networks.rest(),
+      // Whoever ran a container got the error of a failed start.
+      () => undefined,
+    )
+  }
+
   /** The plan with the limits that can be had here. Says what cannot, once. */
   #usable(plan: SandboxPlan, runtime: Runtime): SandboxPlan {
     const { limits, cgroupParent, rlimits = [] } = plan
@@ -152,16 +160,16 @@ class OciSandbox implements Sandbox {
   async [Symbol.asyncDispose](): Promise<void> {
     const started = await this.#started?.catch(() => undefined)
     if (started === undefined) return
-    await started.networks[Symbol.asyncDispose]()
-    await started.cleaning
+    // Helpers that have their signal need no guardian any more: all of them end at the same time.
+    await started.networks.stop()
     for (const remove of this.#parents.values()) remove()
-    await started.guardian.dismiss()
+    await Promise.all([started.networks[Symbol.asyncDispose](), started.cleaning, started.guardian.dismiss()])
     started.state.close()
   }
 }
 
 function requireRoot(): void {
-  if (getuid?.() === 0) return
+  if (getuid?.() === 0 && !isUsersNamespace()) return
   throw new SandboxError('SANDBOX_UNSUPPORTED', 'running containers needs root: user namespaces are not supported yet', {
     hint: 'run mille as root (sudo)',
   })

@@ -135,4 +135,6 @@ export interface Sandbox extends AsyncDisposable {
   privateDirectory(): Promise<string>
   /** Starts what the first `run` will need (the runtime probe, a private network) without waiting for it. */
   warmUp(network: NetworkMode): void
+  /** No container is expected for now: lets go of what is kept for the next, without waiting for it. */
+  rest(): void
 }

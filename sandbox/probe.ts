@@ -6,7 +6,7 @@ import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BuildError, systemCode } from '../src/core/errors.js'
 import { readTextIfExists } from '../src/io/fs.js'
-import { ownCapabilities } from './capabilities.js'
+import { isUsersNamespace, ownCapabilities } from './capabilities.js'
 import { cgroupVersion } from './cgroup.js'
 import { enterPrivateMounts, mountOverlay, unmountOverlay } from './mounts.js'
 import { NetworkPool } from './network.js'
@@ -31,7 +31,7 @@ export interface DiagnoseOptions {
 
 /** Everything that running containers depends on, in the order in which it matters. */
 export async function diagnoseHost(options: DiagnoseOptions): Promise<readonly Diagnosis[]> {
-  const isRoot = process.getuid?.() === 0
+  const isRoot = process.getuid?.() === 0 && !isUsersNamespace()
   const overlay = isRoot ? overlayDiagnosis() : undefined
   const tried = overlay
     ? [overlay, ...(overlay.ok === true ? await containerDiagnoses(options) : [])]

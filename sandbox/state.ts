@@ -9,7 +9,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, rmS
 import { join } from 'node:path'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import { randomName, readTextIfExists } from '../src/io/fs.js'
-import { tryLock } from '../src/io/sys.js'
+import { attemptLock, tryLock } from '../src/io/sys.js'
 import { mountMemory, unmountNow } from './mounts.js'
 import { captureProcess } from './spawn.js'
 
@@ -84,7 +84,8 @@ async function removeIfDead(directory: string, env: Readonly<Record<string, stri
   const lock = openIfExists(join(directory, 'lock'))
   if (lock === undefined) return
   try {
-    if (!tryLock(lock, 'exclusive')) return
+    // Where nothing can be locked nobody knows who lives.
+    if (attemptLock(lock, 'exclusive') !== 'taken') return
     await deleteContainers(directory, env)
     rmSync(directory, { recursive: true, force: true })
   } finally {

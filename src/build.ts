@@ -6,6 +6,7 @@
  */
 import { availableParallelism } from 'node:os'
 import type { BuildAttestations } from './attest/pending.js'
+import { hideCredentials } from './core/address.js'
 import type { BuildEvent } from './core/context.js'
 import type { Descriptor } from './core/descriptor.js'
 import { StoreError } from './core/errors.js'
@@ -40,8 +41,8 @@ import type { CacheRecords } from './solver/ports.js'
 import type { Solution } from './solver/solution.js'
 import { solveAll } from './solver/solve.js'
 
-/** How often a build starts over when a prune took away what it had found. */
-const prunedTries = 3
+/** How often a build starts over when what it had found in the store is gone or damaged. */
+const lossTries = 3
 
 /**
  * Builds an image.
@@ -56,7 +57,7 @@ export function build(options: BuildOptions): Promise<BuildResult> {
     recorder.handle(event)
     onEvent(event)
   }
-  return withEngine({ ...options, onEvent: handle }, async (engine) => {
+  return withEngine({ command: buildCommand(options), ...options, onEvent: handle }, async (engine) => {
     if (options.history ?? true) recorder.begin(() => engine.store.directory('history'))
     try {
       const result = await buildAll(engine, options, recorder.id)
@@ -69,6 +70,13 @@ export function build(options: BuildOptions): Promise<BuildResult> {
   })
 }
 
+/** What processes that wait for this one are told: no values of arguments, which may be secret. */
+function buildCommand({ tags = [], dockerfile, target, context }: BuildOptions): string {
+  const file = dockerfile !== undefined && 'path' in dockerfile ? ['-f', dockerfile.path] : []
+  const words = [...tags.flatMap((tag) => ['-t', tag]), ...file, ...(target === undefined ? [] : ['--target', target]), context]
+  return `mille build ${words.map(hideCredentials).join(' ')}`
+}
+
 /**
  * Says what `build` would run and why. Runs nothing, fetches no layer, and writes nothing below the store's directory;
  * what a registry says of base images that are not here is asked for.
@@ -76,13 +84,16 @@ export function build(options: BuildOptions): Promise<BuildResult> {
  * @throws as `build` does, but for what goes wrong in steps
  */
 export async function dryRun(options: BuildOptions): Promise<DryRunResult> {
-  const { openShadow, scratchRoot } = await import('./engine/shadow.js')
+  const [{ openShadow, scratchRoot }, { noClaims }] = await Promise.all([
+    import('./engine/shadow.js'),
+    import('./store/claims.js'),
+  ])
   // Where there is no store yet, none is made.
   using root = scratchRoot(engineDefaults(options).root)
   return await withEngine({ ...options, root: root.path }, async (engine) => {
     await using scope = new Scope()
     const store = scope.use(await openShadow(engine.store))
-    const shadow: Engine = { ...engine, store, contextMemo: `${root.path}/memo` }
+    const shadow: Engine = { ...engine, store, claims: noClaims, contextMemo: `${root.path}/memo` }
     const files = await openBuildFiles(options, shadow, scope)
     const layers = createLayers(shadow)
     const work = { id: '', startedAt: engine.settings.now(), files, options, engine: shadow, layers }
@@ -101,14 +112,24 @@ async function buildAll(engine: Engine, options: BuildOptions, id: string): Prom
   await using scope = new Scope()
   const files = await openBuildFiles(options, engine, scope)
   const work: BuildWork = { id, startedAt, files, options, engine, layers: createLayers(engine) }
-  const planned = await makePlans(work)
-  const caches = options.cacheFrom?.length || options.cacheTo?.length ? await openCaches(work, scope) : undefined
+  let planned: Planned | undefined
+  let caches: RemoteCache | undefined
   for (let tries = 1; ; ) {
-    const result = await tryBuild(planned, names, { ...work, caches })
-    if (result === 'again') continue
-    if (result !== 'pruned') return result
-    if (tries++ === prunedTries)
-      throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+    try {
+      planned ??= await makePlans(work, tries > 1 && options.pull !== 'never' ? 'whole' : options.pull)
+      if (options.cacheFrom?.length || options.cacheTo?.length) caches ??= await openCaches(work, scope)
+      const result = await tryBuild(planned, names, { ...work, caches })
+      if (result === 'again') continue
+      if (result !== 'pruned') return result
+      if (tries === lossTries)
+        throw new StoreError('STORE_IN_USE', 'layers of this build are removed again and again while it runs')
+    } catch (error) {
+      const { startOver } = await import('./engine/lost-layers.js')
+      if (tries === lossTries || !startOver(error, work)) throw error
+    }
+    tries++
+    planned = undefined
+    engine.store.hold()
   }
 }
 

@@ -2,6 +2,7 @@
 import { basename, join } from 'node:path'
 import { BuildError, UsageError } from '../core/errors.js'
 import { type BuildFile, type BuildRecord, listBuilds, processStart, readBuild } from '../store/builds.js'
+import { refuseNewer } from '../store/layout.js'
 import { humanAge, humanSeconds } from './human.js'
 import { printRows, type Row } from './listing.js'
 import type { Shell } from './shell.js'
@@ -10,6 +11,7 @@ import { storeRoot } from './stores.js'
 /** The directory of the build records of this command line. */
 export function historyFolder(shell: Shell): string {
   const root = storeRoot(shell)
+  refuseNewer(root)
   return join(root, 'history')
 }
 

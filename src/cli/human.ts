@@ -1,4 +1,6 @@
 /** Sizes, times and ages as docker prints them, and tables. */
+import type { BuildEvent } from '../core/context.js'
+import { printableLine, truncateToWidth } from '../core/width.js'
 
 const sizeUnits = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
 
@@ -17,6 +19,20 @@ export function humanSize(bytes: number): string {
 export function humanSeconds(ms: number): string {
   return `${(Math.max(0, ms) / 1000).toFixed(1)}s`
 }
+
+/**
+ * Whom a step waits for: `waiting for process 4711 (mille build -t app ., since 3 s), which runs this step`.
+ *
+ * The name comes out of a file of another process: it is shown as one line without control characters.
+ */
+export function waitingText({ process, work, atMs }: Extract<BuildEvent, { type: 'waiting' }>): string {
+  if (process === undefined) return `waiting for another process, which ${work}`
+  const since = Math.max(0, Math.round((atMs - process.sinceMs) / 1000))
+  const command = truncateToWidth(printableLine(process.command), longestCommand)
+  return `waiting for process ${process.pid} (${command}, since ${since} s), which ${work}`
+}
+
+const longestCommand = 120
 
 /** A length of time as docker words it: `2 weeks`, `About an hour`, `Less than a second`. */
 export function humanDuration(ms: number): string {

@@ -12,7 +12,7 @@ import { StringDecoder } from 'node:string_decoder'
 import type { BuildEvent } from '../core/context.js'
 import { renderDiagnostic } from '../core/render.js'
 import { printableLine } from '../core/width.js'
-import { humanSeconds, humanSize } from './human.js'
+import { humanSeconds, humanSize, waitingText } from './human.js'
 import type { Listener } from './listener.js'
 
 /** Where the lines go. */
@@ -24,7 +24,7 @@ export interface PlainOptions {
 interface Step {
   readonly number: number
   readonly name: string
-  readonly startedAtMs: number
+  startedAtMs: number
   readonly decoders: readonly [StringDecoder, StringDecoder]
   /** Output that has no line end yet, for stdout and stderr. */
   readonly partial: [string, string]
@@ -52,6 +52,7 @@ class PlainDisplay {
   handle(event: BuildEvent): void {
     if (event.type === 'vertex-started') this.#start(event)
     if (event.type === 'vertex-done') this.#done(event)
+    if (event.type === 'waiting') this.#wait(event)
     if (event.type === 'log') this.#log(event)
     if (event.type === 'progress') this.#transfer(event)
     if (event.type !== 'warning') return
@@ -63,6 +64,13 @@ class PlainDisplay {
     const step = this.#stepOf(event)
     if (event.reason === undefined) this.#turnTo(step)
     else this.#line(step, `why: ${printableLine(event.reason.text)}`)
+  }
+
+  /** What comes after a wait counts from its end: the time of a step that is run here after all is its own. */
+  #wait(event: Extract<BuildEvent, { type: 'waiting' }>): void {
+    const step = this.#stepOf(event)
+    if (event.isOver) step.startedAtMs = event.atMs
+    else this.#line(step, waitingText(event))
   }
 
   #stepOf(event: { readonly id: string; readonly name?: string; readonly atMs: number }): Step {

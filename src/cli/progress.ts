@@ -10,7 +10,7 @@ import type { Ora } from 'ora'
 import type { BuildEvent } from '../core/context.js'
 import { renderDiagnostic } from '../core/render.js'
 import { displayWidth, printableLine, truncateToWidth } from '../core/width.js'
-import { humanSeconds, humanSize } from './human.js'
+import { humanSeconds, humanSize, waitingText } from './human.js'
 import type { Listener } from './listener.js'
 import type { Output } from './shell.js'
 
@@ -25,6 +25,10 @@ export interface ProgressOptions {
 
 interface Step {
   readonly name: string
+  /** False while it only waits for another process. */
+  readonly hasStarted: boolean
+  /** Whom it waits for; empty where it does not. */
+  waiting: string
   /** Why it runs; empty where there is nothing to say. */
   readonly why: string
   readonly startedAtMs: number
@@ -75,6 +79,7 @@ class TerminalDisplay {
     if (event.type === 'plan') this.#state.planned = event.vertices.length
     if (event.type === 'vertex-started') this.#start(event.id, event.name, event.atMs, event.reason?.text)
     if (event.type === 'vertex-done') this.#finish(event)
+    if (event.type === 'waiting') this.#wait(event)
     if (event.type === 'log') addOutput(this.#start(event.id, event.id, event.atMs), event.data)
     if (event.type === 'progress') addTransfer(this.#start(event.id, event.id, event.atMs), event)
     if (event.type === 'warning') this.#terminal.write(renderDiagnostic(event.diagnostic, this.#options))
@@ -87,14 +92,25 @@ class TerminalDisplay {
     this.#spinner = undefined
   }
 
-  #start(id: string, name: string, atMs: number, why = ''): Step {
+  #start(id: string, name: string, atMs: number, why = '', hasStarted = true): Step {
     const known = this.#state.running.get(id)
     if (known !== undefined) return known
     const decoder = new StringDecoder('utf8')
-    const step: Step = { name, why, startedAtMs: atMs, decoder, tail: [], partial: '', items: new Map() }
+    const step: Step = {
+      ...{ name, why, startedAtMs: atMs, decoder, hasStarted },
+      ...{ tail: [], partial: '', waiting: '', items: new Map() },
+    }
     this.#state.running.set(id, step)
     this.#timer ??= setTimeout(() => void this.#goLive(), liveAfterMs).unref()
     return step
+  }
+
+  #wait(event: Extract<BuildEvent, { type: 'waiting' }>): void {
+    const step = this.#start(event.id, event.name, event.atMs, '', false)
+    if (event.isOver) step.waiting = ''
+    else step.waiting = waitingText(event)
+    // A step that did not begin before its wait begins now; its time is its own.
+    if (event.isOver && !step.hasStarted) this.#state.running.delete(event.id)
   }
 
   #finish(event: Extract<BuildEvent, { type: 'vertex-done' }>): void {
@@ -211,8 +227,9 @@ function liveText(state: State, options: ProgressOptions): string {
 /** The transfers of a step, or else the end of its output. */
 function detailLines(step: Step, most: number): string[] {
   if (most === 0) return []
+  const waiting = step.waiting === '' ? [] : [step.waiting]
   const transfers = [...step.items].map(([item, { current, total }]) => `${item} ${amountOf(current, total)}`)
-  if (transfers.length > 0) return transfers.slice(0, most)
+  if (waiting.length + transfers.length > 0) return [...waiting, ...transfers].slice(0, most)
   const partial = step.partial === '' ? [] : [step.partial]
   return [...step.tail, ...partial]
     .slice(-most)

@@ -4,6 +4,7 @@
  * `logs` (vertex stream data timestamp; data is base64) and `warnings` (short detail url level). docs/cli.md has it all.
  */
 import type { BuildEvent } from '../core/context.js'
+import { waitingText } from './human.js'
 import type { Listener } from './listener.js'
 
 /** Opens the JSON display. */
@@ -27,6 +28,8 @@ function messageOf(event: BuildEvent, started: Map<string, string>): object | un
       return { vertexes: [{ digest: event.id, name: event.name, started: timeOf(event.atMs), reason: event.reason }] }
     case 'vertex-done':
       return { vertexes: [finished(event, started)] }
+    case 'waiting':
+      return { statuses: [waitStatus(event, started)] }
     case 'log': {
       const data = Buffer.from(event.data).toString('base64')
       return { logs: [{ vertex: event.id, stream: event.stream, data, timestamp: timeOf(event.atMs) }] }
@@ -46,6 +49,15 @@ function messageOf(event: BuildEvent, started: Map<string, string>): object | un
     case 'debug':
       return undefined
   }
+}
+
+/** A status without an amount; it is over when another of the same id says so. */
+function waitStatus(event: Extract<BuildEvent, { type: 'waiting' }>, started: Map<string, string>): object {
+  const key = `wait ${event.id}`
+  const text = event.isOver ? (started.get(`${key} text`) ?? waitingText(event)) : waitingText(event)
+  if (!event.isOver) started.set(key, timeOf(event.atMs)).set(`${key} text`, text)
+  const status = { id: text, vertex: event.id, current: 0, timestamp: timeOf(event.atMs), started: started.get(key) }
+  return event.isOver ? { ...status, completed: timeOf(event.atMs) } : { ...status, process: event.process }
 }
 
 function finished(event: Extract<BuildEvent, { type: 'vertex-done' }>, started: ReadonlyMap<string, string>): object {

@@ -27,7 +27,7 @@ export async function withTransfer<Result>(
   const tell = (event: BuildEvent): void => listener.handle(event)
   tell({ type: 'vertex-started', id, name, atMs: shell.now() })
   try {
-    const result = await work(engineOptions(shell, tell))
+    const result = await work({ ...engineOptions(shell, tell), command: `mille ${name}` })
     tell({ type: 'vertex-done', id, name, atMs: shell.now(), cached: false })
     return result
   } catch (error) {

@@ -16,6 +16,7 @@ import { fsPath } from '../core/path-bytes.js'
 import { isResolvedUser, parseGroup, parsePasswd, resolveUser } from '../core/users.js'
 import type { FileView } from '../core/view.js'
 import { Scope } from '../io/scope.js'
+import { layerFiles, uncovered } from '../store/layer-files.js'
 import type { Store, StoredImage } from '../store/types.js'
 import type { ContainerMount, RunOptions } from './options.js'
 import { type ContainerProcess, containerProcess } from './process.js'
@@ -88,18 +89,20 @@ function hostName(): string {
 /** The directories of the image's layers, bottom first. */
 async function bringLowers(image: StoredImage, ports: RunPorts, ctx: Context): Promise<string[]> {
   const { store } = ports
-  const idOf = (diffId: DiffID): string | undefined => {
-    const id = store.layers.find(diffId)?.snapshot
-    return id !== undefined && store.snapshots.has(id) ? id : undefined
+  const filesOf = (diffId: DiffID): readonly string[] | undefined => {
+    const record = store.layers.find(diffId)
+    return record?.snapshot !== undefined && store.snapshots.has(record.snapshot) ? layerFiles(store, record) : undefined
   }
-  if (image.diffIds.some((diffId) => idOf(diffId) === undefined)) await ports.bringHere(image.diffIds, ctx)
-  return image.diffIds.map((diffId) => {
-    const id = idOf(diffId)
-    if (id !== undefined) return store.snapshots.pathOf(id)
-    throw new StoreError('STORE_SNAPSHOT_MISSING', `the files of layer ${diffId} are not in the store`, {
-      hint: 'pull or build the image again',
-    })
-  })
+  if (image.diffIds.some((diffId) => filesOf(diffId) === undefined)) await ports.bringHere(image.diffIds, ctx)
+  return uncovered(
+    image.diffIds.flatMap((diffId) => {
+      const files = filesOf(diffId)
+      if (files !== undefined) return files
+      throw new StoreError('STORE_SNAPSHOT_MISSING', `the files of layer ${diffId} are not in the store`, {
+        hint: 'pull or build the image again',
+      })
+    }),
+  )
 }
 
 /** The ids and the home directory of the user, by the image's own files. */

@@ -14,6 +14,7 @@ import type { WorkerPool } from '../io/pool.js'
 import type { PathFilter } from './filter.js'
 import { fingerprint, isRacy } from './fingerprint.js'
 import { type HashAnswer, hashEntries } from './hash.js'
+import { ListingMemo } from './listings.js'
 import { FileMemo, type KnownContent, type MemoFiles, memoFiles, recallSelection, rememberSelection } from './memo.js'
 import { type SelectedEntry, type SelectedRoot, type SelectionSource, selectEntries, selectRoots } from './select.js'
 import { type ContextEntry, ContextTree, unreadable } from './tree.js'
@@ -42,6 +43,7 @@ interface Digested {
 export class ContextView extends ContextTree {
   readonly #options: ContextOptions
   readonly #memo: MemoFiles
+  readonly #listings: ListingMemo
   #files: FileMemo | undefined
   /** What was not recalled but looked at: also racy files, which no memo may have. */
   readonly #digested = new Map<Digest, Digested>()
@@ -50,6 +52,8 @@ export class ContextView extends ContextTree {
     super(root, options.ignore, options.shown)
     this.#options = options
     this.#memo = memoFiles(options.memoDirectory, root)
+    this.#listings = new ListingMemo(this.#memo, this.top)
+    this.listings = this.#listings
   }
 
   /**
@@ -61,7 +65,9 @@ export class ContextView extends ContextTree {
   async digestSelection(source: SelectionSource, name: string, ctx: Context): Promise<Digest> {
     for (let tries = 0; ; tries++) {
       try {
-        return await this.#digestOnce(source, name, ctx)
+        const digest = await this.#digestOnce(source, name, ctx)
+        if (this.#options.remember !== false) this.#listings.save(this.#options.nowMs)
+        return digest
       } catch (error) {
         // What was listed and is gone when it is read was never there: look again without it.
         if (!(error instanceof VanishedError) || tries === 100) throw error

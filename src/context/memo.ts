@@ -57,34 +57,45 @@ const digestBytes = 32
 
 /** Rows as they are in the file: decoded one by one, when asked for. */
 interface SavedRows {
+  /** The row of each path. */
   readonly index: ReadonlyMap<string, number>
+  /** The paths in the order of the rows, with NULs between them. */
+  readonly names: Uint8Array
   readonly stamps: Float64Array
   readonly digests: Buffer
   readonly xattrs: Readonly<Record<string, string>>
 }
 
-const noRows: SavedRows = { index: new Map(), stamps: new Float64Array(), digests: Buffer.alloc(0), xattrs: {} }
+const noRows: SavedRows = {
+  index: new Map(),
+  names: new Uint8Array(),
+  stamps: new Float64Array(),
+  digests: Buffer.alloc(0),
+  xattrs: {},
+}
 
 /** Content by file, as far as it is known. */
 export class FileMemo {
   readonly #path: string
   readonly #saved: SavedRows
   readonly #added = new Map<string, { readonly entry: ContextEntry; readonly known: KnownContent }>()
-  readonly #used = new Set<string>()
+  /** 1 for each row that was asked for and is as it was. */
+  readonly #isUsed: Uint8Array
 
   constructor(memo: MemoFiles) {
     this.#path = join(memo.directory, `${memo.context}.v1.files`)
     this.#saved = loadRows(this.#path)
+    this.#isUsed = new Uint8Array(this.#saved.index.size)
   }
 
   /** What the content of `entry` is, if its metadata is the same as when it was read. */
   find(entry: ContextEntry): KnownContent | undefined {
     const added = this.#added.get(entry.path)
-    if (added !== undefined) return isSame(stampOf(added.entry), stampOf(entry)) ? added.known : undefined
+    if (added !== undefined) return isSame(stampOf(added.entry), 0, entry) ? added.known : undefined
     const { index, stamps, digests, xattrs } = this.#saved
     const row = index.get(entry.path)
-    if (row === undefined || !isSame(stamps.subarray(row * columns, (row + 1) * columns), stampOf(entry))) return undefined
-    this.#used.add(entry.path)
+    if (row === undefined || !isSame(stamps, row * columns, entry)) return undefined
+    this.#isUsed[row] = 1
     const sha256 = entry.type === 'file' ? digests.toString('hex', row * digestBytes, (row + 1) * digestBytes) : ''
     return { sha256, xattrs: xattrs[entry.path] ?? '' }
   }
@@ -96,27 +107,44 @@ export class FileMemo {
 
   /** Writes all rows; those of files that this build did not see are dropped when they are many. */
   save(): void {
-    const { index, stamps, digests, xattrs } = this.#saved
-    const seen = this.#used.size + this.#added.size
-    const keepUnused = index.size - this.#used.size <= 2 * seen + 10_000
-    const kept = [...index.keys()].filter((path) => !this.#added.has(path) && (keepUnused || this.#used.has(path)))
-    const paths = [...kept, ...this.#added.keys()]
-    const newStamps = new Float64Array(paths.length * columns)
-    const newDigests = Buffer.alloc(paths.length * digestBytes)
-    const newXattrs: Record<string, string> = {}
-    for (const [i, path] of paths.entries()) {
-      const added = this.#added.get(path)
-      const row = index.get(path) ?? 0
-      const text = added === undefined ? xattrs[path] : added.known.xattrs
-      if (text !== undefined && text !== '') newXattrs[path] = text
-      newStamps.set(added === undefined ? stamps.subarray(row * columns, (row + 1) * columns) : stampOf(added.entry), i * columns)
-      if (added === undefined) digests.copy(newDigests, i * digestBytes, row * digestBytes, (row + 1) * digestBytes)
-      else newDigests.write(added.known.sha256, i * digestBytes, 'hex')
+    const { index } = this.#saved
+    const used = this.#isUsed.reduce((sum, each) => sum + each, 0)
+    const keepUnused = index.size - used <= 2 * (used + this.#added.size) + 10_000
+    const rows = keepUnused ? this.#saved : this.#withoutUnused()
+    const fresh = [...this.#added.keys()].filter((path) => !rows.index.has(path))
+    const count = rows.index.size + fresh.length
+    const stamps = new Float64Array(count * columns)
+    stamps.set(rows.stamps)
+    const digests = Buffer.alloc(count * digestBytes)
+    rows.digests.copy(digests)
+    const xattrs: Record<string, string> = { ...rows.xattrs }
+    let next = rows.index.size
+    for (const [path, { entry, known }] of this.#added) {
+      const row = rows.index.get(path) ?? next++
+      stamps.set(stampOf(entry), row * columns)
+      digests.fill(0, row * digestBytes, (row + 1) * digestBytes).write(known.sha256, row * digestBytes, 'hex')
+      if (known.xattrs === '') delete xattrs[path]
+      else xattrs[path] = known.xattrs
     }
-    const names = encodePath(paths.join('\0'))
-    const head = Buffer.from(`${JSON.stringify({ count: paths.length, names: names.length, xattrs: newXattrs })}\n`)
-    const body = Buffer.concat([head, names, new Uint8Array(newStamps.buffer), newDigests])
+    const separator = rows.index.size > 0 && fresh.length > 0 ? '\0' : ''
+    const names = Buffer.concat([rows.names, encodePath(separator + fresh.join('\0'))])
+    const head = Buffer.from(`${JSON.stringify({ count, names: names.length, xattrs })}\n`)
+    const body = Buffer.concat([head, names, new Uint8Array(stamps.buffer), digests])
     writeFileAtomic(this.#path, Buffer.concat([createHash('sha256').update(body).digest(), body]))
+  }
+
+  /** The rows of files that this build saw as they were. */
+  #withoutUnused(): SavedRows {
+    const { index, stamps, digests, xattrs } = this.#saved
+    const kept = [...index].filter(([, row]) => this.#isUsed[row] === 1)
+    const keptXattrs = kept.flatMap(([path]) => (xattrs[path] === undefined ? [] : [[path, xattrs[path]]]))
+    return {
+      index: new Map(kept.map(([path], i) => [path, i])),
+      names: encodePath(kept.map(([path]) => path).join('\0')),
+      stamps: Float64Array.from(kept.flatMap(([, row]) => [...stamps.subarray(row * columns, (row + 1) * columns)])),
+      digests: Buffer.concat(kept.map(([, row]) => digests.subarray(row * digestBytes, (row + 1) * digestBytes))),
+      xattrs: Object.fromEntries(keptXattrs),
+    }
   }
 }
 
@@ -131,18 +159,27 @@ function loadRows(path: string): SavedRows {
   if (head.count === 0) return noRows
   const namesEnd = end + 1 + head.names
   const stampsEnd = namesEnd + head.count * columns * 8
-  const names = decodePath(body.subarray(end + 1, namesEnd)).split('\0')
+  const names = body.subarray(end + 1, namesEnd)
+  const paths = decodePath(names).split('\0')
   // A copy, because a typed array must begin at a multiple of its element size.
   const stamps = new Float64Array(new Uint8Array(body.subarray(namesEnd, stampsEnd)).buffer)
-  return { index: new Map(names.map((name, i) => [name, i])), stamps, digests: body.subarray(stampsEnd), xattrs: head.xattrs }
+  const index = new Map(paths.map((path, i) => [path, i]))
+  return { index, names, stamps, digests: body.subarray(stampsEnd), xattrs: head.xattrs }
 }
 
 function stampOf(entry: ContextEntry): readonly number[] {
   return [entry.size, entry.mtimeMs, entry.ctimeMs, entry.ino, entry.dev]
 }
 
-function isSame(a: ArrayLike<number>, b: readonly number[]): boolean {
-  return b.every((value, i) => value === a[i])
+/** True when the stamp at `at` is that of the entry. */
+function isSame(stamps: ArrayLike<number>, at: number, { size, mtimeMs, ctimeMs, ino, dev }: ContextEntry): boolean {
+  return (
+    stamps[at] === size &&
+    stamps[at + 1] === mtimeMs &&
+    stamps[at + 2] === ctimeMs &&
+    stamps[at + 3] === ino &&
+    stamps[at + 4] === dev
+  )
 }
 
 function readIfExists(path: string): Buffer | undefined {

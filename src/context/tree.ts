@@ -78,13 +78,21 @@ function typeOf(mode: number): FileType {
   return fileTypes[mode >> 12] ?? 'file'
 }
 
+/** What is known of directories from earlier builds. */
+export interface KnownListings {
+  /** The names in a directory in the order of their bytes; undefined when they must be read. */
+  recall(directory: ContextEntry): readonly string[] | undefined
+  add(directory: ContextEntry, names: readonly string[]): void
+}
+
 /** The files of a context. */
 export class ContextTree implements FileView {
   readonly root: string
   /** How messages name it. */
   readonly shown: string
+  protected listings: KnownListings | undefined
   readonly #filter: PathFilter
-  readonly #top: ContextEntry
+  protected readonly top: ContextEntry
   readonly #listings = new Map<ContextEntry, readonly ContextEntry[]>()
   readonly #known = new Map<string, ContextEntry | undefined>()
 
@@ -99,11 +107,11 @@ export class ContextTree implements FileView {
         hint: 'give the directory that holds the files to copy',
       })
     }
-    this.#top = new ContextEntry('', '', root, stats, -1)
+    this.top = new ContextEntry('', '', root, stats, -1)
   }
 
   lstat(path: string): ContextEntry | undefined {
-    let entry: ContextEntry | undefined = this.#top
+    let entry: ContextEntry | undefined = this.top
     for (const name of path.split('/')) {
       if (name === '') continue
       if (entry?.type !== 'directory') return undefined
@@ -180,12 +188,21 @@ export class ContextTree implements FileView {
     const entries: ContextEntry[] = []
     const prefix = directory.path === '' ? '' : `${directory.path}/`
     const known = this.#known
-    for (const name of readNames(directory.hostPath)) {
+    for (const name of this.#names(directory)) {
       const path = prefix + name
       const entry = known.size > 0 && known.has(path) ? known.get(path) : this.#read(directory, name, path)
       if (entry !== undefined) entries.push(entry)
     }
     return entries
+  }
+
+  #names(directory: ContextEntry): readonly string[] {
+    const listings = this.listings
+    const recalled = listings?.recall(directory)
+    if (recalled !== undefined) return recalled
+    const names = readNames(directory.hostPath)
+    listings?.add(directory, names)
+    return names
   }
 
   #read(directory: ContextEntry, name: string, path: string): ContextEntry | undefined {

@@ -12,6 +12,15 @@ export interface Context {
   readonly emit: (event: BuildEvent) => void
 }
 
+/** A process that others wait for. `pid` is its number where it runs, which may be another container. */
+export interface WorkingProcess {
+  readonly pid: number
+  /** What it does: `mille build -t app .`. */
+  readonly command: string
+  /** When it began with what is waited for, ms since 1970. */
+  readonly sinceMs: number
+}
+
 /** What happens during a build, a pull, a push. `atMs` is milliseconds since 1970. */
 export type BuildEvent =
   | { readonly type: 'plan'; readonly vertices: readonly { readonly id: string; readonly name: string }[] }
@@ -31,6 +40,18 @@ export type BuildEvent =
       readonly cached: boolean
       /** Set when the step failed or was cancelled: one line for the progress. */
       readonly error?: string
+    }
+  /** Another process does the same work, and this one waits; or it does so no longer. */
+  | {
+      readonly type: 'waiting'
+      readonly id: string
+      readonly name: string
+      readonly atMs: number
+      readonly isOver: boolean
+      /** What the other one does, after "which": `runs this step`. */
+      readonly work: string
+      /** Whom it waits for; absent when that cannot be said. */
+      readonly process?: WorkingProcess
     }
   /** Output of a step's command. `stream` is 1 for stdout, 2 for stderr. */
   | { readonly type: 'log'; readonly id: string; readonly atMs: number; readonly stream: 1 | 2; readonly data: Uint8Array }

@@ -7,6 +7,7 @@ import { formatPlatform } from '../core/platform.js'
 import type { AssembledImage } from '../exporter/assemble.js'
 import type { CompareLayersTask, LayerDifference } from '../layer/compare.js'
 import type { SolvedLayers } from '../solver/solution.js'
+import { layerFiles } from '../store/layer-files.js'
 import type { ImageTimestamps } from './assembled.js'
 import type { Engine } from './engine.js'
 import { requireLayer } from './layers.js'
@@ -58,11 +59,10 @@ async function compareAllLayers(a: BuiltOnce, b: BuiltOnce, times: ImageTimestam
   for (const [i, diffId] of steps.entries()) {
     const other = others[i]
     if (other === undefined || other === diffId) continue
-    const [first, second] = [diffId, other].map((id) => requireLayer(engine, id).snapshot)
+    const [first, second] = [diffId, other].map((id) => layerFiles(engine.store, requireLayer(engine, id)))
     if (first === undefined || second === undefined) throw new Error('layers that were made just now have files')
-    const { pathOf } = engine.store.snapshots
     const epoch = times.rewrite && times.epoch !== undefined ? { epoch: times.epoch } : {}
-    const task: CompareLayersTask = { first: pathOf(first), second: pathOf(second), ...epoch }
+    const task: CompareLayersTask = { first, second, ...epoch }
     const difference = await engine.pool.run<LayerDifference | undefined>('compareLayersTask', task, engine.ctx.signal)
     if (difference === undefined) continue
     const { path, ...rest } = difference

@@ -9,6 +9,7 @@ import { BuildError, CancelledError, StoreError, systemCode } from '../core/erro
 import { createWorkerPool, type WorkerPool } from '../io/pool.js'
 import { Scope } from '../io/scope.js'
 import type { RegistryClient } from '../registry/client.js'
+import type { Claims } from '../store/claims.js'
 import type { Store } from '../store/types.js'
 import { type EngineOptions, type EngineSettings, engineDefaults } from './options.js'
 
@@ -17,6 +18,8 @@ export interface Engine {
   readonly settings: EngineSettings
   readonly ctx: Context
   readonly store: Store
+  /** What of the work other processes do at the same time. */
+  readonly claims: Claims
   readonly pool: WorkerPool
   /** Set in a dry run: where hashes of context files are read, and not written. */
   readonly contextMemo?: string
@@ -41,7 +44,7 @@ export async function withEngine<Result>(options: EngineOptions, work: (engine: 
 }
 
 async function openEngine(settings: EngineSettings, scope: Scope): Promise<Engine> {
-  const { openStore } = await import('../store/store.js')
+  const [{ openStore }, { openClaims }] = await Promise.all([import('../store/store.js'), import('../store/claims.js')])
   const ctx: Context = { signal: settings.signal, emit: settings.onEvent }
   const store = scope.use(await openStore(settings.root))
   const pool = scope.use(createWorkerPool())
@@ -49,6 +52,7 @@ async function openEngine(settings: EngineSettings, scope: Scope): Promise<Engin
     settings,
     ctx,
     store,
+    claims: openClaims(store.session.layout, settings),
     pool,
     openSandbox: once(async () => scope.use(await openSandbox(settings, ctx.emit))),
     openRegistry: once(async () => scope.use(await openRegistry(settings))),

@@ -40,6 +40,7 @@ async function fetchFile(
   const downloads = createDownloads({
     blobs: store.blobs,
     memoDirectory: store.directory('memo'),
+    claims: engine.claims,
     env: settings.env,
     findSecret,
   })

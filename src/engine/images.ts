@@ -25,11 +25,15 @@ export function requireReference(text: string): Reference {
   throw new BuildError('IMAGE_BAD_NAME', reference.problem)
 }
 
-/** Finds the image that a FROM or a COPY --from names; `name` may be one in a layout (`oci-layout://…`). */
+/**
+ * Finds the image that a FROM or a COPY --from names; `name` may be one in a layout (`oci-layout://…`).
+ *
+ * @param policy `whole`: as `missing`, and an image of which parts are missing counts as missing itself
+ */
 export async function findImage(
   name: string,
   platform: Platform,
-  policy: PullPolicy,
+  policy: PullPolicy | 'whole',
   engine: Engine,
   ctx: Context,
 ): Promise<ResolvedImage> {
@@ -39,7 +43,8 @@ export async function findImage(
   }
   const reference = requireReference(name)
   const local = policy === 'always' ? undefined : findLocal(name, reference, platform, engine)
-  if (local !== undefined) return describeLocal(local, formatReference(reference), engine)
+  const isWhole = policy !== 'whole' || (local !== undefined && engine.store.images.isWhole(local.id))
+  if (local !== undefined && isWhole) return describeLocal(local, formatReference(reference), engine)
   if (policy === 'never') {
     throw new BuildError('IMAGE_NOT_FOUND', `there is no image ${familiarReference(reference)} in the store`, {
       hint: 'pull it, or build without --pull=never',

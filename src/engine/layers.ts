@@ -7,11 +7,13 @@
 import { rmSync } from 'node:fs'
 import type { Context } from '../core/context.js'
 import { type Descriptor, layerCompression, type Manifest } from '../core/descriptor.js'
-import { type DiffID, type Digest, shortHex } from '../core/digest.js'
+import { type DiffID, type Digest, digestFromHex, hexOf, shortHex } from '../core/digest.js'
 import { BuildError, StoreError } from '../core/errors.js'
 import type { AppliedLayer } from '../layer/apply.js'
 import type { ApplyLayerTask, CompressLayerTask } from '../layer/tasks.js'
 import type { LayerFiles } from '../solver/ports.js'
+import { type ClaimKind, type SharedWork, shareWork } from '../store/claims.js'
+import { layerFiles } from '../store/layer-files.js'
 import type { LayerRecord, LayerRewrite } from '../store/types.js'
 import type { Engine } from './engine.js'
 
@@ -65,18 +67,32 @@ export function createLayers(engine: Engine): EngineLayers {
 
   const bringBlob: EngineLayers['bringBlob'] = (record, blob, progressId, ctx) => {
     if (store.blobs.has(blob.digest)) return Promise.resolve()
-    return shared(fetching, blob.digest, async () => {
+    const fetch = async (): Promise<true> => {
       try {
         await fetchFromSources(engine, record, blob, sources, progressId, ctx)
+        return true
       } catch (error) {
         failed.add(record.diffId)
         throw error
       }
+    }
+    const find = (): true | undefined => store.blobs.has(blob.digest) || undefined
+    return shared(fetching, blob.digest, async () => {
+      await shareWork(engine.claims, { ...claimOf('blob', blob.digest, progressId, engine), find, run: fetch }, ctx.signal)
     })
   }
   const unpackOne = async (diffId: DiffID, progressId: string, ctx: Context): Promise<void> => {
+    if (requireLayer(engine, diffId).snapshot !== undefined) return
+    const find = (): true | undefined => store.layers.refresh(diffId)?.snapshot !== undefined || undefined
+    const run = async (): Promise<true> => {
+      await unpackHere(diffId, progressId, ctx)
+      return true
+    }
+    const claim = claimOf('layer', digestFromHex(hexOf(diffId)), progressId, engine)
+    await shareWork(engine.claims, { ...claim, find, run }, ctx.signal)
+  }
+  const unpackHere = async (diffId: DiffID, progressId: string, ctx: Context): Promise<void> => {
     const record = requireLayer(engine, diffId)
-    if (record.snapshot !== undefined) return
     if (record.rewriteOf !== undefined) {
       await unpack([record.rewriteOf.diffId], progressId, ctx)
       return unpackRewrite(engine, record, record.rewriteOf, ctx)
@@ -124,7 +140,10 @@ export function createLayers(engine: Engine): EngineLayers {
       if (known?.snapshot !== undefined) return
       await unpackBlob(engine, { diffId, size: 0, blobs: [blob], sources: [] }, blob, progressId, ctx)
     },
-    contentIdOf: (diffId) => store.layers.find(diffId)?.contentId ?? caches?.contentIdOf(diffId),
+    contentIdOf(diffId) {
+      const record = store.layers.find(diffId)
+      return record?.contentId ?? caches?.contentIdOf(diffId) ?? record?.sameFilesAs
+    },
     areHere: (diffIds) => diffIds.every((diffId) => store.layers.find(diffId)?.snapshot !== undefined),
     bringHere: (diffIds, vertex, ctx) => unpack(diffIds, vertex.id, ctx),
   }
@@ -166,6 +185,24 @@ export function sourcesOf(record: LayerRecord, digest: Digest): readonly string[
   return record.blobs.some((blob) => blob.digest === digest) ? [...record.sources, ...claimed] : claimed
 }
 
+/** The claim to fetch or unpack something, and how those that wait for it tell so. */
+function claimOf(
+  kind: Extract<ClaimKind, 'blob' | 'layer'>,
+  name: Digest,
+  progressId: string,
+  { settings, ctx }: Engine,
+): Pick<SharedWork<true>, 'kind' | 'name' | 'waiting'> {
+  const work = `fetches ${kind} ${shortHex(name)}`
+  return {
+    kind,
+    name,
+    waiting(isOver, process) {
+      const event = { type: 'waiting', id: progressId, name: progressId, atMs: settings.now(), isOver, work } as const
+      ctx.emit(process === undefined ? event : { ...event, process })
+    },
+  }
+}
+
 /** Work by key, once while it runs. */
 function shared<Key>(running: Map<Key, Promise<void>>, key: Key, start: () => Promise<void>): Promise<void> {
   const known = running.get(key)
@@ -196,13 +233,14 @@ function missingLayer(diffId: DiffID): StoreError {
 }
 
 async function unpackBlob(
-  { store, pool, settings }: Engine,
+  engine: Engine,
   record: LayerRecord,
   blob: Descriptor,
   progressId: string,
   ctx: Context,
   limitBytes?: number,
 ): Promise<void> {
+  const { store, pool, settings } = engine
   const item = `extract ${shortHex(blob.digest)}`
   const report = (current: number, done: boolean): void =>
     ctx.emit({ type: 'progress', id: progressId, item, current, total: blob.size, done, atMs: settings.now() })
@@ -219,6 +257,8 @@ async function unpackBlob(
   const applied = await pool.run<AppliedLayer>('applyLayerTask', task, ctx.signal)
   const snapshot = await active.commit(applied.entries)
   store.layers.save({ ...record, snapshot, size: applied.size })
+  const { findSameFiles } = await import('./same-files.js')
+  await findSameFiles(engine, record.diffId, ctx)
   report(blob.size, true)
 }
 
@@ -229,10 +269,9 @@ async function unpackRewrite(
   { diffId, epoch }: LayerRewrite,
   ctx: Context,
 ): Promise<void> {
-  const snapshot = store.layers.find(diffId)?.snapshot
-  if (snapshot === undefined) throw missingLayer(diffId)
+  const upper = layerFiles(store, store.layers.find(diffId))
+  if (upper === undefined) throw missingLayer(diffId)
   const output = store.blobs.temporaryPath()
-  const upper = store.snapshots.pathOf(snapshot)
   const pack: CompressLayerTask = { upper, epoch, compression: 'none', output, diffId: record.diffId }
   await pool.run('compressLayerTask', pack, ctx.signal)
   await using active = await store.snapshots.prepare()

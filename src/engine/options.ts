@@ -29,6 +29,8 @@ export interface EngineOptions {
   readonly home?: string | undefined
   /** Hosts that may be spoken to over http; none but loopback addresses. */
   readonly insecureRegistries?: readonly string[] | undefined
+  /** What other processes are told that wait for this one's work; `mille`. */
+  readonly command?: string | undefined
   /** Times as ms since 1970; `Date.now`. */
   readonly now?: (() => number) | undefined
   /** Stops the work; the promise then rejects with a CancelledError. */
@@ -45,6 +47,7 @@ export interface EngineSettings {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly home: string
   readonly insecureRegistries: readonly string[]
+  readonly command: string
   readonly now: () => number
   readonly signal: AbortSignal
   readonly onEvent: (event: BuildEvent) => void
@@ -60,6 +63,7 @@ export function engineDefaults(options: EngineOptions): EngineSettings {
     env: options.env ?? {},
     home: options.home ?? '/root',
     insecureRegistries: options.insecureRegistries ?? [],
+    command: options.command ?? 'mille',
     now: options.now ?? Date.now,
     signal: options.signal ?? new AbortController().signal,
     onEvent: options.onEvent ?? (() => undefined),

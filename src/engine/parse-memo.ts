@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import type { Parsed } from '../../grammar/ast.js'
 import { digestOf, hexOf } from '../core/digest.js'
 import type { SourceFile } from '../core/span.js'
-import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
+import { isObject, readRecord, writeRecord } from '../store/record-file.js'
 
 /** What is on disk: the tree and what it was made of. */
 interface Remembered {
@@ -36,21 +36,14 @@ export async function parseRemembered(source: SourceFile, place: string, directo
   const path = join(directory(), `tree-${hexOf(digestOf(place)).slice(0, 32)}.json`)
   const names = [source, ...(source.parts ?? []).map((part) => part.source)].map(({ name }) => name)
   const key = digestOf(`${builtBy}\n${names.join('\0')}\n${source.text}`)
-  const known = readRemembered(path)
+  const known = readRecord(path, isRemembered)
   if (known?.key === key) return known.parsed
   const parsed = await parseAnew(source)
-  writeFileAtomic(path, JSON.stringify({ key, parsed } satisfies Remembered))
+  writeRecord(path, { key, parsed } satisfies Remembered)
   return parsed
 }
 
-/** What is damaged is read as not there. */
-function readRemembered(path: string): Remembered | undefined {
-  const text = readTextIfExists(path)
-  if (text === undefined) return undefined
-  try {
-    return JSON.parse(text) as Remembered
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
+/** The record's checksum says that mille wrote it, the key that it was this mille. */
+function isRemembered(value: unknown): value is Remembered {
+  return isObject(value) && typeof value.key === 'string' && isObject(value.parsed)
 }

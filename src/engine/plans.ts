@@ -15,7 +15,7 @@ import type { Engine } from './engine.js'
 import { planOptions } from './frontend-options.js'
 import { findImage } from './images.js'
 import type { EngineLayers } from './layers.js'
-import type { BuildOptions, PullPolicy } from './options.js'
+import type { BuildOptions } from './options.js'
 import { parseAnew, parseRemembered } from './parse-memo.js'
 import { createPorts } from './runners.js'
 
@@ -28,8 +28,10 @@ export interface Planned {
   readonly warnings: readonly Diagnostic[]
 }
 
+type BasePolicy = Parameters<typeof findImage>[2]
+
 /** SourceFile → AST → stages → resolved stages → plan, from the stages on for each platform. */
-export async function makePlans(work: BuildWork): Promise<Planned> {
+export async function makePlans(work: BuildWork, pull: BasePolicy = work.options.pull ?? 'missing'): Promise<Planned> {
   const { files, options, engine, layers } = work
   const { settings, ctx } = engine
   const place = `${files.place}\n${files.source.name}`
@@ -37,7 +39,7 @@ export async function makePlans(work: BuildWork): Promise<Planned> {
   const read = await parseRemembered(files.source, place, memo)
   const whole = hasIncludes(read) ? await parseWhole(read, files, place, memo) : read
   const parsed = onlyIfOurs(whole, options.buildArgs ?? {})
-  const lookup = lookUpOnce(options.pull ?? 'missing', engine, layers)
+  const lookup = lookUpOnce(pull, engine, layers)
   const warnings = new Map<string, Diagnostic>()
   const warn = (diagnostics: readonly Diagnostic[]): void => {
     for (const diagnostic of diagnostics.filter(isWarning)) {
@@ -102,7 +104,7 @@ async function findEpoch(
 }
 
 /** Images by name and platform, each looked up once for all plans. */
-function lookUpOnce(pull: PullPolicy, engine: Engine, layers: EngineLayers): ImageLookup {
+function lookUpOnce(pull: BasePolicy, engine: Engine, layers: EngineLayers): ImageLookup {
   const found = new Map<string, Promise<ResolvedImage>>()
   const find = async (name: string, platform: Platform): Promise<ResolvedImage> => {
     const image = await findImage(name, platform, pull, engine, engine.ctx)

@@ -58,8 +58,6 @@ export async function pushAll(
   const attested: Descriptor[] = []
   for (const each of images) {
     const described = await pushToRegistry({ ...common, ...each, names }, engine, layers)
-    engine.store.blobs.writeBytes(described.rawManifest)
-    saveImage(engine, each.image, [described.descriptor])
     pushed.push(described)
     entries.push(indexEntry(each.image, described))
     if (each.attestations.length > 0) attested.push(await pushAttestations(each, described, work, engine))
@@ -124,14 +122,30 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
   })
   for (const { target, moreTags } of byRepository(work.names)) {
     const blobs = [...made, original?.manifest.config ?? configOf(image, format)]
-    const manifest = async (): Promise<{ mediaType: string; bytes: Buffer }> => {
-      const { descriptor, rawManifest } = await describe()
-      return { mediaType: descriptor.mediaType, bytes: Buffer.from(rawManifest) }
+    let described: DescribedImage | undefined
+    const manifest = async (): Promise<ManifestBytes> => {
+      described = await describe()
+      return { mediaType: described.descriptor.mediaType, bytes: Buffer.from(described.rawManifest) }
     }
-    await pushImage(client, { target, moreTags, blobs, manifest, progressId }, pushPorts(image, engine, layers, progressId), ctx)
-    rememberSources(image, target, engine)
+    const meanwhile = (): void => {
+      if (described !== undefined) rememberPush(image, described, target, engine)
+    }
+    const request = { target, moreTags, blobs, manifest, meanwhile, progressId }
+    await pushImage(client, request, pushPorts(image, engine, layers, progressId), ctx)
   }
   return describe()
+}
+
+/** All blobs of the image are in the registry; what is kept here holds whether or not it takes the manifest. */
+function rememberPush(
+  image: AssembledImage,
+  { rawManifest, descriptor }: DescribedImage,
+  target: Reference,
+  engine: Engine,
+): void {
+  rememberSources(image, target, engine)
+  engine.store.blobs.writeBytes(rawManifest)
+  saveImage(engine, image, [descriptor])
 }
 
 function configOf(image: AssembledImage, format: ManifestFormat): Descriptor {

@@ -13,7 +13,8 @@ import type { FindSecret } from '../ops/exec-mounts.js'
 import { createImageRunner } from '../ops/image.js'
 import type { LayerPort } from '../ops/layer-port.js'
 import { layerDirectories } from '../ops/stack.js'
-import type { CacheRecords, Explainer, OpRunner, OpRunners, SolverPorts } from '../solver/ports.js'
+import type { CacheRecords, Explainer, OpRunner, OpRunners, SolverPorts, StepClaims } from '../solver/ports.js'
+import { hasWholeSnapshot } from '../store/layer-files.js'
 import type { Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import type { EngineLayers } from './layers.js'
@@ -30,7 +31,9 @@ export function createPorts(
   cacheTravel?: CacheTravel,
 ): SolverPorts {
   const runners = createRunners(engine, layers, directories, options, cacheTravel)
-  return { records: createRecords(engine.store), layers, runners, ...(explainer === undefined ? {} : { explainer }) }
+  const claims: StepClaims = { take: (key) => engine.claims.take('step', key) }
+  const world = { records: createRecords(engine.store), layers, runners, claims, hold: () => engine.store.hold() }
+  return { ...world, ...(explainer === undefined ? {} : { explainer }) }
 }
 
 /** Records whose layers are all there. */
@@ -53,7 +56,8 @@ function createRunners(
 ): OpRunners {
   const { store, pool, settings } = engine
   const layerPort = createLayerPort(engine, layers)
-  const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now })
+  const memoDirectory = engine.contextMemo === undefined ? store.directory('memo') : undefined
+  const copy = createCopyRunner({ layers: layerPort, pool, viewOf: layerStack, nowMs: settings.now, memoDirectory })
   return {
     image: createImageRunner(layers),
     context: createContextRunner({
@@ -92,6 +96,7 @@ function createRunners(
       return createHttpRunner({
         blobs: store.blobs,
         memoDirectory: store.directory('memo'),
+        claims: engine.claims,
         env: settings.env,
         findSecret: secretFinder(options.secrets ?? {}),
       })
@@ -118,6 +123,7 @@ function createLayerPort({ store, pool }: Engine, layers: EngineLayers): LayerPo
       return layerDirectories(store, diffIds)
     },
     begin: () => store.snapshots.prepare(),
+    isWhole: (diffId) => hasWholeSnapshot(store.layers.find(diffId)),
     async finish(layer, written, ctx) {
       const { commitLayer } = await import('../ops/commit.js')
       return commitLayer(layer, written, { store, pool }, ctx)

@@ -21,6 +21,7 @@ export async function openShadow(real: Store): Promise<Store> {
     images: shadowImages(real.images, own.images),
     snapshots: { prepare: () => own.snapshots.prepare(), pathOf: real.snapshots.pathOf, has: real.snapshots.has },
     records: { find: (key) => real.records.find(key), save: () => undefined },
+    hold: () => undefined,
     // Explanations are only read in a dry run.
     directory: (name) => (name === 'explain' ? join(real.root, name) : own.directory(name)),
     async [Symbol.asyncDispose]() {
@@ -62,7 +63,9 @@ function shadowBlobs(real: Blobs, own: Blobs): Blobs {
 function shadowLayers(real: Layers, own: Layers): Layers {
   return {
     find: (diffId) => real.find(diffId) ?? own.find(diffId),
+    refresh: (diffId) => real.refresh(diffId) ?? own.refresh(diffId),
     save: (record) => own.save(record),
+    ofSize: (size) => real.ofSize(size),
     arePresent: (diffIds) => real.arePresent(diffIds),
     forget: (diffId) => own.forget(diffId),
   }

@@ -9,6 +9,7 @@ import { type DiffID, digestOf } from '../core/digest.js'
 import type { LayerDigest } from '../layer/digest.js'
 import type { DigestLayerTask } from '../layer/tasks.js'
 import type { SolvedLayers } from '../solver/solution.js'
+import { layerFiles } from '../store/layer-files.js'
 import type { Engine } from './engine.js'
 import { type EngineLayers, requireLayer } from './layers.js'
 
@@ -38,9 +39,9 @@ async function rewriteLayer(diffId: DiffID, epoch: number, engine: Engine, layer
   const [known] = store.records.find(key)?.layers ?? []
   if (known !== undefined && store.layers.arePresent([known])) return known
   await layers.unpack([diffId], 'rewrite', ctx)
-  const { snapshot } = requireLayer(engine, diffId)
-  if (snapshot === undefined) throw new Error(`layer ${diffId} was unpacked and has no files`)
-  const task: DigestLayerTask = { upper: store.snapshots.pathOf(snapshot), epoch }
+  const upper = layerFiles(store, requireLayer(engine, diffId))
+  if (upper === undefined) throw new Error(`layer ${diffId} was unpacked and has no files`)
+  const task: DigestLayerTask = { upper, epoch }
   const found = await pool.run<LayerDigest>('digestLayerTask', task, ctx.signal)
   if (found.diffId !== diffId) {
     const { contentId, size } = found

@@ -8,6 +8,7 @@ import { mkdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BuildEvent } from '../core/context.js'
 import type { CacheRecords } from '../solver/ports.js'
+import { noClaims } from '../store/claims.js'
 import type { Engine } from './engine.js'
 import type { BuildOptions } from './options.js'
 
@@ -29,6 +30,8 @@ export async function openTrial(which: 'first' | 'second', engine: Engine): Prom
   return {
     engine: {
       ...engine,
+      // What another build makes meanwhile proves nothing.
+      claims: noClaims,
       ctx: isSecond ? { ...ctx, emit: (event) => ctx.emit(inSecond(event)) } : ctx,
       store: { ...store, directory: (name) => (name === 'cache-mounts' ? mounts : store.directory(name)) },
     },
@@ -49,6 +52,7 @@ function inSecond(event: BuildEvent): BuildEvent {
       return { ...event, vertices: event.vertices.map(named) }
     case 'vertex-started':
     case 'vertex-done':
+    case 'waiting':
       return named(event)
     case 'log':
     case 'progress':

@@ -11,6 +11,7 @@ import { BuildError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
 import { type OpenBytes, validateImage, validateLayer } from '../exporter/validate.js'
 import { digestLayer } from '../layer/digest.js'
+import { layerFiles } from '../store/layer-files.js'
 import type { Store, StoredImage } from '../store/types.js'
 
 const configLimitBytes = 8 << 20
@@ -49,8 +50,9 @@ async function verifyLayer(store: Store, diffId: DiffID, open: OpenBytes): Promi
     if (found !== diffId) throw invalid(`the blob ${blob.digest} unpacks to ${found}, not to the layer ${diffId}`)
   }
   // A layer that was pulled was packed by somebody else: its files say nothing of its DiffID.
-  if (record.snapshot === undefined || record.contentId === undefined) return
-  const { diffId: packed } = digestLayer(store.snapshots.pathOf(record.snapshot))
+  const upper = layerFiles(store, record)
+  if (upper === undefined || record.contentId === undefined) return
+  const { diffId: packed } = digestLayer(upper)
   if (packed !== diffId) throw invalid(`the files of layer ${diffId} pack to ${packed}: they were changed in the store`)
 }
 

@@ -14,7 +14,7 @@ import { decodePath, encodePath } from '../core/path-bytes.js'
 import { readBytesIfExists, writeFileAtomic } from '../io/fs.js'
 import { listFolder } from '../store/lock.js'
 import { isObject, readRecord, writeRecord } from '../store/record-file.js'
-import type { StepPlace, StepState } from './state.js'
+import type { InputState, StepPlace, StepState } from './state.js'
 
 /** A step and how it was. */
 export interface StepTrace {
@@ -134,5 +134,40 @@ function timeOf(path: string): number {
 
 /** The checksum says that mille wrote it; a journal of another version is none. */
 function isJournal(value: unknown): value is Journal {
-  return isObject(value) && value.version === 1 && Array.isArray(value.steps)
+  return isObject(value) && value.version === 1 && Array.isArray(value.steps) && value.steps.every(isTrace)
+}
+
+function isTrace(value: unknown): value is StepTrace {
+  if (!isObject(value) || !isObject(value.place) || !Array.isArray(value.states)) return false
+  const { stage, position, text, keyword } = value.place
+  const { failed } = value
+  return (
+    [stage, text, keyword].every(isText) &&
+    typeof position === 'number' &&
+    value.states.every(isState) &&
+    (failed === undefined || (isObject(failed) && isText(failed.definition) && typeof failed.at === 'number'))
+  )
+}
+
+function isState(value: unknown): value is StepState {
+  if (!isObject(value)) return false
+  const { at, text, shown, definition, content, parts, values, inputs } = value
+  return (
+    typeof at === 'number' &&
+    [text, shown, definition, content ?? ''].every(isText) &&
+    [parts, values].every((texts) => isObject(texts) && Object.values(texts).every(isText)) &&
+    isObject(inputs) &&
+    Object.values(inputs).every(isInput)
+  )
+}
+
+function isInput(value: unknown): value is InputState {
+  if (!isObject(value)) return false
+  const { definition, content, name, image } = value
+  const isImage = image === undefined || (isObject(image) && isText(image.reference) && isText(image.digest))
+  return [definition, content ?? '', name].every(isText) && isImage
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
 }

@@ -11,6 +11,7 @@ import { StoreError } from '../core/errors.js'
 import type { WorkerPool } from '../io/pool.js'
 import { compressorName, defaultLevel } from '../layer/compress.js'
 import type { CompressedLayer, CompressLayerTask } from '../layer/tasks.js'
+import { layerFiles } from '../store/layer-files.js'
 import type { LayerRecord, Store } from '../store/types.js'
 
 /** Which blobs are wanted. */
@@ -133,7 +134,7 @@ async function makeBlob(
 /** Up to this size a layer is compressed before a thread would have started. */
 const smallBytes = 1 << 20
 
-/** The directory that a layer is packed from: its own, or with an epoch that of the layer that it is a rewrite of. */
+/** What a layer is packed from: its own files, or with an epoch those of the layer that it is a rewrite of. */
 async function bringFiles(
   diffId: DiffID,
   ports: BlobPorts,
@@ -143,9 +144,9 @@ async function bringFiles(
   const { snapshot, rewriteOf } = recordOf(diffId, ports)
   const source = snapshot === undefined && rewriteOf !== undefined ? rewriteOf : { diffId }
   await ports.unpack([source.diffId], progressId, ctx)
-  const found = recordOf(source.diffId, ports).snapshot
-  if (found === undefined) throw new Error(`layer ${source.diffId} was unpacked and has no files`)
-  return { upper: ports.store.snapshots.pathOf(found), ...('epoch' in source ? { epoch: source.epoch } : {}) }
+  const upper = layerFiles(ports.store, recordOf(source.diffId, ports))
+  if (upper === undefined) throw new Error(`layer ${source.diffId} was unpacked and has no files`)
+  return { upper, ...('epoch' in source ? { epoch: source.epoch } : {}) }
 }
 
 const layerMediaTypes: Readonly<Record<Compression, string>> = {

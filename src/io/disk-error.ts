@@ -7,6 +7,7 @@ import { StoreError, systemCode } from '../core/errors.js'
  * @param bytes how many were to be written, where that is known
  */
 export function asStoreError(error: unknown, path: string, bytes?: number): unknown {
+  if (isOwnerError(error)) return asOwnerError(error)
   switch (systemCode(error)) {
     case 'ENOSPC':
     case 'EDQUOT': {
@@ -28,4 +29,22 @@ export function asStoreError(error: unknown, path: string, bytes?: number): unkn
     default:
       return error
   }
+}
+
+/** An error of chown(2) that says that this user may not give files to that owner, or that his user namespace lacks the id. */
+type OwnerError = NodeJS.ErrnoException
+
+function isOwnerError(error: unknown): error is OwnerError {
+  const code = systemCode(error)
+  return (code === 'EPERM' || code === 'EINVAL') && /chown$/.test((error as OwnerError).syscall ?? '')
+}
+
+/** The same error, or one that says what a user without root lacks when a file cannot have its owner. */
+export function asOwnerError(error: unknown): unknown {
+  if (!isOwnerError(error)) return error
+  return new StoreError('STORE_NO_PERMISSION', 'this user cannot give files another owner', {
+    ...(error.path === undefined ? {} : { path: error.path }),
+    cause: error,
+    hint: 'run mille as root, or give the user ranges of ids in /etc/subuid and /etc/subgid and install uidmap',
+  })
 }

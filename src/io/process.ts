@@ -3,7 +3,7 @@
  *
  * Not for the steps of a build (that is `sandbox/`): no shell, output held in memory and limited.
  */
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { systemCode } from '../core/errors.js'
 
 /** How a program ended. `exitCode` is 128 + n when signal n killed it. */
@@ -35,7 +35,9 @@ const signalNumbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, 
  * Runs `file` (looked up in the `PATH` of `env`) with `args`. Rejects with the system error (`ENOENT`) when it cannot be started, with the
  * signal's reason when stopped, with an `Error` when it takes or prints too much.
  */
-export function runProcess(file: string, args: readonly string[], options: ProcessOptions): Promise<ProcessResult> {
+export async function runProcess(file: string, args: readonly string[], options: ProcessOptions): Promise<ProcessResult> {
+  // Here, not above: a push that asks no helper saves 2 ms.
+  const { spawn } = await import('node:child_process')
   options.signal.throwIfAborted()
   return new Promise((resolve, reject) => {
     const detached = options.ownSession ?? false

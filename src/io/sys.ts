@@ -109,13 +109,28 @@ const lockExclusive = 2
 const lockNonBlocking = 4
 const lockRelease = 8
 
-/** Takes a flock on an open file without waiting. False when another open file description holds it. */
-export function tryLock(fd: number, mode: 'shared' | 'exclusive'): boolean {
+/** How an attempt to take a lock ended. `unsupported`: the filesystem has no locks. */
+export type LockOutcome = 'taken' | 'held' | 'unsupported'
+
+/** Takes a flock on an open file without waiting, and says how that ended. */
+export function attemptLock(fd: number, mode: 'shared' | 'exclusive'): LockOutcome {
   const operation = (mode === 'shared' ? lockShared : lockExclusive) | lockNonBlocking
-  if (libc().flock(fd, operation) === 0) return true
-  const errno = libc().errno()
-  if (errno === constants.errno.EWOULDBLOCK) return false
-  throw systemError(errno, 'flock', undefined)
+  for (;;) {
+    if (libc().flock(fd, operation) === 0) return 'taken'
+    const errno = libc().errno()
+    const { EWOULDBLOCK, EINTR, ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP } = constants.errno
+    if (errno === EWOULDBLOCK) return 'held'
+    if ([ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP].includes(errno)) return 'unsupported'
+    if (errno !== EINTR) throw systemError(errno, 'flock', undefined)
+  }
+}
+
+/**
+ * Takes a flock on an open file without waiting. False when another open file description holds it; true also where the
+ * filesystem has no locks (some network ones): whoever works there alone can work.
+ */
+export function tryLock(fd: number, mode: 'shared' | 'exclusive'): boolean {
+  return attemptLock(fd, mode) !== 'held'
 }
 
 /** Gives a flock back; closing the file does the same. */

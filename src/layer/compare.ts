@@ -5,7 +5,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { fsPath } from '../core/path-bytes.js'
-import { type LayerEntry, walkLayer } from './walk.js'
+import { type LayerUpper, layerEntries } from './squash.js'
+import type { LayerEntry } from './walk.js'
 
 /** One difference. `first` and `second` are for people. */
 export interface LayerDifference {
@@ -20,8 +21,8 @@ export interface LayerDifference {
 /** For `compareLayersTask`. */
 export interface CompareLayersTask {
   /** Snapshot directories. */
-  readonly first: string
-  readonly second: string
+  readonly first: LayerUpper
+  readonly second: LayerUpper
   /** Seconds since 1970: later times are equal to it. */
   readonly epoch?: number
 }
@@ -32,10 +33,10 @@ export function compareLayersTask({ first, second, epoch }: CompareLayersTask): 
 }
 
 /** The first difference of two layers in tar order; one of times only when there is no other. Synchronous. */
-export function compareLayers(first: string, second: string, epoch?: number): LayerDifference | undefined {
-  const others = new Map([...walkLayer(second)].map((entry) => [keyOf(entry), entry]))
+export function compareLayers(first: LayerUpper, second: LayerUpper, epoch?: number): LayerDifference | undefined {
+  const others = new Map([...layerEntries(second)].map((entry) => [keyOf(entry), entry]))
   let ofTimes: LayerDifference | undefined
-  for (const entry of walkLayer(first)) {
+  for (const entry of layerEntries(first)) {
     const other = others.get(keyOf(entry))
     others.delete(keyOf(entry))
     if (other === undefined) return { path: entry.path, field: 'entry', first: entry.type, second: 'nothing' }

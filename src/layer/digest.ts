@@ -8,8 +8,9 @@ import { createHash } from 'node:crypto'
 import { type DiffID, type Digest, diffIdFromHex, digestFromHex } from '../core/digest.js'
 import { encodePath } from '../core/path-bytes.js'
 import { formatEntry } from './snapshot-list.js'
+import { type LayerUpper, layerEntries } from './squash.js'
 import { type PackOptions, type TarBlockOptions, tarOfEntries } from './tar.js'
-import { type LayerEntry, walkLayer } from './walk.js'
+import type { LayerEntry } from './walk.js'
 
 /** What `digestLayer` may be told. */
 export interface DigestOptions extends PackOptions {
@@ -36,22 +37,27 @@ export interface LayerDigest {
  * Finds the identities of the layer in `upper`. Synchronous: the cost follows the changed files, so call it in a worker
  * unless they are few.
  *
- * @param upper absolute path of the overlay upper directory
+ * @param upper absolute path of the overlay upper directory, or of all directories of the layer
  */
-export function digestLayer(upper: string, options: DigestOptions = {}): LayerDigest {
-  return digestEntries(walkLayer(upper, options), options)
+export function digestLayer(upper: LayerUpper, options: DigestOptions = {}): LayerDigest {
+  return digestEntries(layerEntries(upper, options), options)
 }
+
+/** Few calls of the hash, and no long texts. */
+const linesAtOnce = 256
 
 /** Finds the identities of the layer that has these entries, in tar order; the content of files is read at their host path. */
 export function digestEntries(found: Iterable<LayerEntry>, options: TarBlockOptions = {}): LayerDigest {
   const tar = createHash('sha256')
   const content = createHash('sha256')
+  const lines: string[] = []
   const entries: string[] = []
   let size = 0
   let tarSize = 0
   let count = 0
   const onEntry = (entry: LayerEntry, fileDigest: string): void => {
-    content.update(contentLine(entry, fileDigest))
+    lines.push(contentLine(entry, fileDigest))
+    if (lines.length === linesAtOnce) content.update(encodePath(lines.splice(0).join('')))
     if (entry.type !== 'opaque') entries.push(formatEntry(entry.type, entry.path, entry.size))
     size += entry.size
     count++
@@ -60,6 +66,7 @@ export function digestEntries(found: Iterable<LayerEntry>, options: TarBlockOpti
     tar.update(block)
     tarSize += block.length
   }
+  content.update(encodePath(lines.join('')))
   return {
     diffId: diffIdFromHex(tar.digest('hex')),
     contentId: digestFromHex(content.digest('hex')),
@@ -71,9 +78,9 @@ export function digestEntries(found: Iterable<LayerEntry>, options: TarBlockOpti
 }
 
 /** One entry for the content id. NULs end the parts that can hold anything else, so no two entries read alike. */
-function contentLine(entry: LayerEntry, fileDigest: string): Buffer {
+function contentLine(entry: LayerEntry, fileDigest: string): string {
   const { type, mode, uid, gid, size, major, minor, path, target, xattrs } = entry
   const fixed = `${type} ${mode.toString(8)} ${uid} ${gid} ${size} ${major}:${minor} ${fileDigest}\0`
   const attributes = xattrs.map(({ name, value }) => `${name}\0${value.toString('hex')}\0`).join('')
-  return encodePath(`${fixed}${path}\0${target}\0${xattrs.length}\0${attributes}`)
+  return `${fixed}${path}\0${target}\0${xattrs.length}\0${attributes}`
 }

@@ -7,7 +7,7 @@
 import { lstatSync } from 'node:fs'
 import { fsPath } from '../core/path-bytes.js'
 import type { FileView } from '../core/view.js'
-import { describeFile, type LayerEntry, marker, sortNames, walkLayer } from './walk.js'
+import { describeFile, type LayerEntry, marker, sortNames, type WalkOptions, walkLayer } from './walk.js'
 
 interface Node {
   entry: LayerEntry | undefined
@@ -28,6 +28,16 @@ export function* squashEntries(uppers: readonly string[], below: FileView | unde
   const visible = root.opaque ? undefined : below
   if (root.opaque && below !== undefined) yield marker('opaque', '', '')
   yield* emit(root, '', visible, new Map())
+}
+
+/** One snapshot directory, or several, bottom first, that together are one layer. */
+export type LayerUpper = string | readonly string[]
+
+/** The entries of one layer, in tar order, in however many directories its files are. */
+export function layerEntries(upper: LayerUpper, options: WalkOptions = {}): Iterable<LayerEntry> {
+  if (typeof upper === 'string') return walkLayer(upper, options)
+  const [first, ...others] = upper
+  return first !== undefined && others.length === 0 ? walkLayer(first, options) : squashEntries(upper, undefined)
 }
 
 function put(root: Node, entry: LayerEntry): void {

@@ -31,6 +31,26 @@ const paxMode = 0o644
 
 /** The header blocks of an entry: 512 bytes, or 512 and a PAX header before them. */
 export function encodeHeader(entry: LayerEntry): Buffer {
+  return plainHeader(entry) ?? anyHeader(entry)
+}
+
+const shortAscii = /^[\x01-\x7f]{0,100}$/
+
+/** The header of most entries, whose fields all fit: a third of the work. */
+function plainHeader(entry: LayerEntry): Buffer | undefined {
+  const { target, xattrs, uid, gid, size, mtime } = entry
+  if (target !== '' || xattrs.length > 0 || uid > largestId || gid > largestId) return undefined
+  if (size > largestSize || mtime < 0 || mtime > largestSize) return undefined
+  const name = tarName(entry)
+  if (!shortAscii.test(name)) return undefined
+  const header = Buffer.alloc(blockSize)
+  header.write(name, 0, 'latin1')
+  writeFields(header, entry, typeFlags[entry.type])
+  writeChecksum(header)
+  return header
+}
+
+function anyHeader(entry: LayerEntry): Buffer {
   const name = encodePath(tarName(entry))
   const target = encodePath(entry.target)
   const split = splitName(name)
@@ -132,7 +152,13 @@ function writeFields(header: Buffer, fields: NumericFields, typeFlag: string): v
 function writeOctal(header: Buffer, at: number, width: number, value: number): void {
   const fits = value >= 0 && value < 8 ** (width - 1)
   let rest = fits ? value : 0
-  for (let i = at + width - 2; i >= at; i--) {
+  let i = at + width - 2
+  // What fits in 31 bits needs no division of doubles.
+  for (; i >= at && rest < 0x80000000; i--) {
+    header[i] = 0x30 + (rest & 7)
+    rest >>>= 3
+  }
+  for (; i >= at; i--) {
     header[i] = 0x30 + (rest % 8)
     rest = Math.floor(rest / 8)
   }

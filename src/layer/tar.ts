@@ -10,8 +10,9 @@ import { Readable } from 'node:stream'
 import { BuildError } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
 import type { FileView } from '../core/view.js'
+import { type LayerUpper, layerEntries } from './squash.js'
 import { blockSize, encodeHeader, paddingOf } from './tar-header.js'
-import { type LayerEntry, walkLayer } from './walk.js'
+import type { LayerEntry } from './walk.js'
 
 /** What shapes the tar of a layer. */
 export interface PackOptions {
@@ -47,16 +48,16 @@ interface Sink {
  * Entries come parents first, then bytewise by name; a deletion is an empty `.wh.<name>` file, an opaque directory
  * `.wh..wh..opq` (image-spec, layer.md). mtime is whole seconds, never later than `epoch`.
  *
- * @param upper absolute path of the overlay upper directory
+ * @param upper absolute path of the overlay upper directory, or of all directories of the layer
  * @returns uncompressed tar bytes; their sha256 is the DiffID that `digestLayer` finds with the same options
  */
-export function packLayer(upper: string, options: PackOptions = {}): Readable {
+export function packLayer(upper: LayerUpper, options: PackOptions = {}): Readable {
   return Readable.from(tarBlocks(upper, options), { objectMode: false, highWaterMark: bufferSize })
 }
 
 /** The bytes of `packLayer` in buffers of at most 1 MiB. */
-export function tarBlocks(upper: string, options: TarBlockOptions = {}): Generator<Buffer, void, void> {
-  return tarOfEntries(walkLayer(upper, options), options)
+export function tarBlocks(upper: LayerUpper, options: TarBlockOptions = {}): Generator<Buffer, void, void> {
+  return tarOfEntries(layerEntries(upper, options), options)
 }
 
 /** A tar of entries that come from anywhere, in their order. */

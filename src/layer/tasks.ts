@@ -10,13 +10,13 @@ import { hashing } from '../io/stream.js'
 import { type AppliedLayer, type ApplyOptions, applyLayer } from './apply.js'
 import { compress, decompress } from './compress.js'
 import { digestLayer, type LayerDigest } from './digest.js'
-import { squashEntries } from './squash.js'
+import { type LayerUpper, squashEntries } from './squash.js'
 import { layerStack } from './stack.js'
 import { tarBlocks, tarOfEntries } from './tar.js'
 
 /** For `digestLayerTask`. */
 export interface DigestLayerTask {
-  readonly upper: string
+  readonly upper: LayerUpper
   readonly epoch?: number
   /** The layers below, bottom first. */
   readonly hostLowers?: readonly string[]
@@ -91,8 +91,8 @@ export async function applyLayerTask(task: ApplyLayerTask): Promise<AppliedLayer
 
 /** For `compressLayerTask`. */
 export interface CompressLayerTask {
-  /** The snapshot directory. */
-  readonly upper: string
+  /** The snapshot directory, or all directories of the layer. */
+  readonly upper: LayerUpper
   readonly compression: Compression
   readonly level?: number
   readonly epoch?: number

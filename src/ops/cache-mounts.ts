@@ -55,6 +55,11 @@ export function cacheDirectory(root: string, identity: string): string {
   return join(root, identity.slice(0, 32))
 }
 
+/** Names what is taken for a cache mount: the cache, or the directory of the user's that stands in for it. */
+export function placeIdentity(mount: CacheMount, hostPath: string | undefined, startsFrom: string): string {
+  return hostPath === undefined ? cacheIdentity(mount, startsFrom) : hexOf(digestOf(canonicalJson({ hostPath })))
+}
+
 const pollMs = 50
 
 /**
@@ -65,7 +70,7 @@ const pollMs = 50
  */
 export async function holdCache(mount: CacheMount, place: CachePlace, ctx: Context): Promise<HeldCache> {
   const { root, hostPath, startsFrom } = place
-  const identity = hostPath === undefined ? cacheIdentity(mount, startsFrom) : hexOf(digestOf(canonicalJson({ hostPath })))
+  const identity = placeIdentity(mount, hostPath, startsFrom)
   const base = cacheDirectory(root, identity)
   const { path, fd } = await lockInstance(base, mount, hostPath !== undefined, ctx)
   let held = false

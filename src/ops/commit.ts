@@ -36,12 +36,16 @@ export async function commitLayer(
   { store, pool }: CommitPorts,
   ctx: Context,
 ): Promise<Extract<OpResult, { readonly kind: 'layer' }>> {
+  const { difference } = written
+  if (difference !== undefined && written.digest === undefined)
+    throw new Error('a part of a layer does not say what the layer is')
   const digest = written.digest ?? (await digestUpper(active.upper, written.knownContent, pool, ctx))
   const { diffId, contentId, size } = digest
   const known = store.layers.find(diffId)
   if (known?.snapshot === undefined) {
-    const snapshot = await active.commit(digest.entries)
-    store.layers.save({ diffId, snapshot, contentId, size, blobs: [], sources: [] })
+    const snapshot = await active.commit(difference?.entries ?? digest.entries)
+    const over = difference === undefined ? {} : { over: difference.over }
+    store.layers.save({ diffId, snapshot, ...over, contentId, size, blobs: [], sources: [] })
   } else if (known.contentId === undefined) store.layers.save({ ...known, contentId })
   return { kind: 'layer', diffId, contentId, size }
 }

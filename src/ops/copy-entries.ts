@@ -33,7 +33,7 @@ interface Plan {
 }
 
 /** All entries of the layer that the tree will be. */
-export function planEntries(tree: LayerTree): PlannedLayer {
+export function planEntries(tree: Pick<LayerTree, 'root'>): PlannedLayer {
   const plan: Plan = { entries: [], knownContent: new Map(), firstNames: new Map(), isCertain: true }
   const root = entryOf(plan, 'directory', '', tree.root.metadata)
   if (root.mode !== 0o755 || root.uid !== 0 || root.gid !== 0 || root.xattrs.length > 0) plan.entries.push(root)

@@ -13,8 +13,8 @@ import type { WorkerPool } from '../io/pool.js'
 import { listXattrs, makeNode, setXattr } from '../io/sys.js'
 import type { LayerDigest } from '../layer/digest.js'
 import { type DigestPlannedTask, digestPlannedTask } from './copy-digest.js'
-import { planEntries } from './copy-entries.js'
-import type { DirectoryNode, LayerTree, LeafNode, Metadata } from './copy-tree.js'
+import type { PlannedLayer } from './copy-entries.js'
+import type { DirectoryNode, LeafNode, Metadata } from './copy-tree.js'
 import { fileColumns, fileKinds, type WriteAnswer, type WriteRequest, writeFiles } from './copy-write.js'
 import type { WrittenLayer } from './layer-port.js'
 
@@ -27,40 +27,59 @@ interface Work {
   readonly written: Map<LeafNode, string>
 }
 
+/** What to write, and where. */
+export interface FlushOptions {
+  /** All that the layer will be. */
+  readonly plan: PlannedLayer
+  /** Exists and is empty. */
+  readonly upper: string
+  readonly pool: WorkerPool
+}
+
 /**
- * Writes the tree. `upper` exists and is empty.
+ * Writes what is below `root`: the layer of the plan, or a part of it.
  *
  * @throws BuildError CONTEXT_CHANGED, CONTEXT_UNREADABLE
  */
-export async function flushTree(tree: LayerTree, upper: string, pool: WorkerPool, ctx: Context): Promise<WrittenLayer> {
-  const { entries, knownContent, isCertain } = planEntries(tree)
-  // Access lists that the store's directory hands down to all in it are seen only once the files are there.
-  const canDigest = isCertain && listXattrs(upper).length === 0
+export async function flushTree(
+  root: DirectoryNode,
+  isPart: boolean,
+  { plan, upper, pool }: FlushOptions,
+  ctx: Context,
+): Promise<WrittenLayer> {
+  const { entries, knownContent, isCertain } = plan
+  const canDigest = isCertain && !inheritsAttributes(upper)
   // Started before the directories are made, so that its thread starts meanwhile.
-  const digesting = canDigest ? digestPlanned({ entries, knownContent }, pool, ctx) : undefined
-  const [digested, written] = await Promise.allSettled([digesting, writeTree(tree, upper, pool, ctx)])
+  const digesting = canDigest ? digestPlanned({ entries, knownContent }, isPart, pool, ctx) : undefined
+  const [digested, written] = await Promise.allSettled([digesting, writeTree(root, upper, pool, ctx)])
   if (written.status === 'rejected') throw written.reason
   if (digested.status === 'rejected') throw digested.reason
   return { knownContent, digest: digested.value }
 }
 
-async function digestPlanned(task: DigestPlannedTask, pool: WorkerPool, ctx: Context): Promise<LayerDigest> {
+/** Access lists that the store's directory hands down to all in it are seen only once the files are there. */
+export function inheritsAttributes(upper: string): boolean {
+  return listXattrs(upper).length > 0
+}
+
+/** Where all is written the main thread has enough to do; a part is written in no time. */
+async function digestPlanned(task: DigestPlannedTask, isPart: boolean, pool: WorkerPool, ctx: Context): Promise<LayerDigest> {
   const cost = task.entries.reduce((sum, { size }) => sum + 25 + size / 1000, 0)
-  if (cost <= inlineCost) return digestPlannedTask(task)
+  if (cost <= (isPart ? 4 : 1) * inlineCost) return digestPlannedTask(task)
   return await pool.run<LayerDigest>('digestPlannedTask', task, ctx.signal)
 }
 
-async function writeTree(tree: LayerTree, upper: string, pool: WorkerPool, ctx: Context): Promise<void> {
-  const work: Work = { files: [], links: [], directories: [{ path: upper, node: tree.root }], written: new Map() }
+async function writeTree(root: DirectoryNode, upper: string, pool: WorkerPool, ctx: Context): Promise<void> {
+  const work: Work = { files: [], links: [], directories: [{ path: upper, node: root }], written: new Map() }
   const umask = process.umask()
-  makeEntries(tree.root, upper, umask, work)
+  makeEntries(root, upper, umask, work)
   promoteLinks(work)
   await writeAll(work.files, pool, ctx)
   for (const { path, node } of work.files) for (const { name, value } of node.metadata.xattrs ?? []) setXattr(path, name, value)
   for (const { path, original } of work.links) linkSync(fsPath(work.written.get(original) ?? ''), fsPath(path))
   const [, ...below] = work.directories
   for (const { path, node } of below.reverse()) finishDirectory(path, node, umask)
-  finishRoot(upper, tree.root)
+  finishRoot(upper, root)
 }
 
 /** Makes all but regular files, which are gathered: they are the bulk, and workers write them. */

@@ -7,9 +7,13 @@ import { BuildError } from '../core/errors.js'
 import type { FileView } from '../core/view.js'
 import type { CopyOp, CopySource } from '../graph/op.js'
 import type { VertexResult } from '../solver/ports.js'
+import type { ActiveSnapshot } from '../store/types.js'
 import { parseMode } from './chmod.js'
 import type { CopyRunnerOptions } from './copy.js'
-import { flushTree } from './copy-flush.js'
+import { describeLayer, findDifference } from './copy-difference.js'
+import { earlierCopyPath, recallCopy, rememberCopy } from './copy-earlier.js'
+import { planEntries } from './copy-entries.js'
+import { flushTree, inheritsAttributes } from './copy-flush.js'
 import { selectionOf } from './copy-key.js'
 import { type Placement, placeRoot } from './copy-place.js'
 import { LayerTree } from './copy-tree.js'
@@ -49,7 +53,32 @@ export async function runCopy(
       placeRoot(tree, view, root, items, { ...placement, keepOwner, wholeDirectory, knownOf: knownFrom(view) })
     }
   }
-  return await options.layers.finish(layer, await flushTree(tree, layer.upper, options.pool, ctx), ctx)
+  return await writeLayer(tree, layer, earlierCopyPath(op, inputs, options.memoDirectory), options, ctx)
+}
+
+/** Writes the tree; where there is an earlier layer of the same copy, only what is other. */
+async function writeLayer(
+  tree: LayerTree,
+  layer: ActiveSnapshot,
+  memo: string | undefined,
+  { layers, pool }: CopyRunnerOptions,
+  ctx: Context,
+): Promise<LayerResult> {
+  const plan = planEntries(tree)
+  const flush = { plan, upper: layer.upper, pool }
+  const described = memo === undefined || inheritsAttributes(layer.upper) ? undefined : describeLayer(tree, plan)
+  if (memo === undefined || described === undefined) {
+    return await layers.finish(layer, await flushTree(tree.root, false, flush, ctx), ctx)
+  }
+  const earlier = recallCopy(memo)
+  const found = earlier === undefined ? undefined : findDifference(tree, described, earlier)
+  if (earlier !== undefined && found !== undefined && layers.isWhole(earlier.diffId)) {
+    const written = await flushTree(found.root, true, flush, ctx)
+    return await layers.finish(layer, { ...written, difference: { over: earlier.diffId, entries: found.entries } }, ctx)
+  }
+  const made = await layers.finish(layer, await flushTree(tree.root, false, flush, ctx), ctx)
+  if (layers.isWhole(made.diffId)) rememberCopy(memo, { diffId: made.diffId, entries: described })
+  return made
 }
 
 /** The files of an input; those of layers are here or come here. */

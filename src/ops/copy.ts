@@ -20,6 +20,8 @@ export interface CopyRunnerOptions {
   readonly viewOf: (hostDirectories: readonly string[]) => FileView
   /** Time of directories that no source gave, ms since 1970. */
   readonly nowMs: () => number
+  /** Where it is kept what copies of contexts wrote, so that the next writes only what is other; undefined: nowhere. */
+  readonly memoDirectory?: string | undefined
 }
 
 /** Makes the runner of COPY and ADD. */

@@ -10,11 +10,12 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
 import type { Context } from '../core/context.js'
-import { type Digest, parseDigest } from '../core/digest.js'
+import { type Digest, digestOf, parseDigest } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
 import { proxyFor, proxyFromEnv } from '../registry/proxy.js'
 import { loadRoots, tlsSettingsFrom } from '../registry/tls.js'
+import type { Claim, Claims } from '../store/claims.js'
 import type { Blobs } from '../store/types.js'
 
 /** What downloads need. */
@@ -22,6 +23,8 @@ export interface DownloadOptions {
   readonly blobs: Pick<Blobs, 'has' | 'pathOf' | 'write'>
   /** The store's `memo` directory. */
   readonly memoDirectory: string
+  /** So that of several processes one fetches. */
+  readonly claims: Claims
   /** For the proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>
   /** For `HTTP_AUTH_HEADER_<host>` and `HTTP_AUTH_TOKEN_<host>`. */
@@ -83,13 +86,10 @@ function findPinned(url: string, checksum: Digest, options: DownloadOptions): Do
 
 async function fetchAnew(request: DownloadRequest, options: DownloadOptions, ctx: Context): Promise<Download> {
   const saved = readMemo(request.url, options)
-  const answer = await withRetries(async () => {
+  return await withRetries(async () => {
     await using connection = await connect(request.url, options)
-    return await transfer({ request, options, connection, ctx }, saved)
+    return await transfer({ request, options, connection, ctx }, saved, true)
   }, ctx)
-  const { isFresh, ...memo } = answer
-  if (isFresh) writeFileAtomic(memoPath(request.url, options), JSON.stringify(memo))
-  return answer
 }
 
 function memoPath(url: string, { memoDirectory }: DownloadOptions): string {
@@ -198,21 +198,51 @@ interface Transfer {
 
 type Response = Awaited<ReturnType<typeof import('undici').fetch>>
 
-async function transfer(work: Transfer, saved: Download | undefined): Promise<Download> {
+const unclaimed: Claim = { isOurs: true, release: () => undefined }
+
+/** Asks for a file. Only when its bytes come it is seen to that no other process fetches it too: `isPatient` waits for that one. */
+async function transfer(work: Transfer, saved: Download | undefined, isPatient: boolean): Promise<Download> {
   const { request, options, ctx } = work
   try {
     const response = await ask(work, conditionOf(saved))
     if (response.status === 304 && saved !== undefined) return saved
     if (!response.ok || response.body === null) throw await refused(response, request.url)
-    const bytes = reporting(wholeBody(response, work), response, work)
-    const { digest, size } = await options.blobs.write(bytes, undefined, ctx.signal)
-    const lastModified = response.headers.get('last-modified') ?? ''
-    return { digest, size, etag: response.headers.get('etag') ?? '', lastModified, isFresh: true }
+    const claim = isPatient ? options.claims.take('download', digestOf(request.url)) : unclaimed
+    if (!claim.isOurs) {
+      await response.body.cancel()
+      await waitFor(claim, work)
+      // What the other one got counts when the server says so.
+      return await transfer(work, readMemo(request.url, options), false)
+    }
+    return await receive(response, work).finally(() => claim.release('done'))
   } catch (error) {
     ctx.signal.throwIfAborted()
     if (error instanceof BuildError) throw error
     throw failed(request.url, reasonOf(error), true, error)
   }
+}
+
+/** Takes the bytes, and remembers what the server says of them. */
+async function receive(response: Response, work: Transfer): Promise<Download> {
+  const { request, options, ctx } = work
+  const bytes = reporting(wholeBody(response, work), response, work)
+  const { digest, size } = await options.blobs.write(bytes, undefined, ctx.signal)
+  const lastModified = response.headers.get('last-modified') ?? ''
+  const memo = { digest, size, etag: response.headers.get('etag') ?? '', lastModified }
+  writeFileAtomic(memoPath(request.url, options), JSON.stringify(memo))
+  return { ...memo, isFresh: true }
+}
+
+async function waitFor(claim: Extract<Claim, { isOurs: false }>, { request, ctx }: Transfer): Promise<void> {
+  const id = request.progressId
+  const tell = (isOver: boolean): void => {
+    const work = `downloads ${publicUrl(request.url)}`
+    const event = { type: 'waiting', id, name: id, atMs: Date.now(), isOver, work } as const
+    ctx.emit(claim.process === undefined || isOver ? event : { ...event, process: claim.process })
+  }
+  tell(false)
+  await claim.ended(ctx.signal)
+  tell(true)
 }
 
 function ask({ connection, ctx }: Transfer, more: Readonly<Record<string, string>>): Promise<Response> {

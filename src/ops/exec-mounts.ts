@@ -6,15 +6,13 @@ import { SolveError } from '../core/errors.js'
 import type { FileView } from '../core/view.js'
 import type { CopyOp, ExecMount, ExecOp, Vertex } from '../graph/op.js'
 import type { Scope } from '../io/scope.js'
-import { applyLayer } from '../layer/apply.js'
-import { layerStack, resolvePath } from '../layer/stack.js'
-import { packLayer } from '../layer/tar.js'
 import type { OpRunner, VertexResult } from '../solver/ports.js'
 import type { Store } from '../store/types.js'
-import { type CacheTravel, holdCache } from './cache-mounts.js'
+import type { CacheTravel } from './cache-mounts.js'
+import { holdCaches } from './exec-cache-mounts.js'
 import { copyOfSource } from './exec-mounts-copy.js'
 import type { SshSource } from './ssh-agent.js'
-import { layerDirectories } from './stack.js'
+import { inputOf, layerDirectories } from './stack.js'
 
 /** The value of a secret, or undefined when there is none of that name. */
 export type FindSecret = (id: string) => Promise<Uint8Array | undefined>
@@ -71,13 +69,14 @@ export async function prepareMounts(
   const mounts: SandboxMount[] = []
   const env: string[] = []
   const secrets: Uint8Array[] = []
+  const caches = await holdCaches(op, inputs, filesOf, vertex, ports, scope, ctx)
   for (const mount of op.mounts) {
     switch (mount.kind) {
       case 'bind':
         mounts.push(await bindMount(mount, filesOf))
         break
       case 'cache':
-        mounts.push(await cacheMount(mount, inputs, filesOf, vertex, ports, scope, ctx))
+        mounts.push(caches.mountOf(mount))
         break
       case 'tmpfs':
         mounts.push(mount)
@@ -118,60 +117,12 @@ async function directoriesOf(
   return layerDirectories(ports.store, [made.diffId])
 }
 
-type FilesOf = (input: number, source: string) => Promise<readonly string[]>
+/** The directories with the files of an input, bottom first. */
+export type FilesOf = (input: number, source: string) => Promise<readonly string[]>
 
 async function bindMount(mount: Extract<ExecMount, { kind: 'bind' }>, filesOf: FilesOf): Promise<SandboxMount> {
   const { input, source, target, readonly } = mount
   return { kind: 'overlay', hostLowers: await filesOf(input, source), subpath: source, target, readonly }
-}
-
-async function cacheMount(
-  mount: Extract<ExecMount, { kind: 'cache' }>,
-  inputs: readonly VertexResult[],
-  filesOf: FilesOf,
-  vertex: Vertex,
-  ports: MountPorts,
-  scope: Scope,
-  ctx: Context,
-): Promise<SandboxMount> {
-  const input = mount.input === undefined ? undefined : inputOf(inputs, mount.input)
-  const startsFrom = input?.kind === 'layers' ? input.diffIds.join(' ') : input === undefined ? '' : 'files'
-  const fill = async (path: string): Promise<void> => {
-    if (input !== undefined)
-      await fillCache(input, await filesOf(mount.input ?? 0, mount.source), mount.source, path, vertex, ports, ctx)
-  }
-  const root = ports.store.directory('cache-mounts')
-  const hostPath = ports.cacheDirectories[mount.id]
-  const cache = scope.use(await holdCache(mount, { root, hostPath, startsFrom, fill, travel: ports.cacheTravel }, ctx))
-  return { kind: 'bind', hostPath: cache.path, target: mount.target, readonly: mount.readonly }
-}
-
-/** A new cache starts from a copy, packed and unpacked again so that owners, links and attributes stay. */
-async function fillCache(
-  input: VertexResult,
-  lowers: readonly string[],
-  source: string,
-  target: string,
-  vertex: Vertex,
-  ports: MountPorts,
-  ctx: Context,
-): Promise<void> {
-  const hostLowers = lowers.length === 1 ? lowers : await oneLayer(input, source, vertex, ports, ctx)
-  const { path } = resolvePath(layerStack(hostLowers), source, { followLast: true })
-  await applyLayer(packLayer(`${hostLowers[0]}${path}`), target, { form: 'plain' }, ctx.signal)
-}
-
-/** The files below `source` of several layers in one, with their owners. */
-async function oneLayer(
-  input: VertexResult,
-  source: string,
-  vertex: Vertex,
-  ports: MountPorts,
-  ctx: Context,
-): Promise<readonly string[]> {
-  const made = await ports.copyRunner.run(copyOfSource(source, true), [input], vertex, ctx)
-  if (made.kind !== 'layer') throw new Error('a copy made no layer')
-  return layerDirectories(ports.store, [made.diffId])
 }
 
 /** A secret that is not required and not there gives neither a file nor a variable. */
@@ -210,10 +161,4 @@ async function sshMount(
   const { openSshSocket } = await import('./ssh-agent.js')
   const socket = scope.use(await openSshSocket(source, await ports.privateDirectory(), mount))
   return [{ kind: 'bind', hostPath: socket.path, target: mount.target, readonly: false }]
-}
-
-function inputOf(inputs: readonly VertexResult[], index: number): VertexResult {
-  const input = inputs[index]
-  if (input === undefined) throw new Error(`a mount names input ${index}, which is not there`)
-  return input
 }

@@ -30,7 +30,23 @@ export interface ExecPorts extends MountPorts, Pick<CommitPorts, 'pool'> {
 
 /** The runner of exec ops. */
 export function createExecRunner(ports: ExecPorts): OpRunner<ExecOp> {
+  let expected: Promise<Sandbox> | undefined
   return {
+    expect({ network }) {
+      if (expected !== undefined) return
+      expected = ports.openSandbox()
+      // Whoever runs a command gets the error of a sandbox that cannot be opened.
+      expected.then(
+        (sandbox) => sandbox.warmUp(network),
+        () => undefined,
+      )
+    },
+    rest() {
+      expected?.then(
+        (sandbox) => sandbox.rest(),
+        () => undefined,
+      )
+    },
     key: (op, inputs, vertex, ctx) => execKey(op, inputs, vertex, ports, ctx),
     async selected(op, inputs, parts, _vertex, ctx) {
       if (!op.mounts.some((mount) => isSelection(mount, inputs))) return undefined

@@ -11,6 +11,8 @@ export interface LayerPort {
   directoriesOf(diffIds: readonly DiffID[], ctx: Context): Promise<readonly string[]>
   /** A new, empty layer. */
   begin(): Promise<ActiveSnapshot>
+  /** True when all files of the layer are here in a directory of their own. */
+  isWhole(diffId: DiffID): boolean
   /**
    * Finds the identities of what was written to `layer.upper`, commits it and records the layer.
    */
@@ -23,6 +25,8 @@ export interface WrittenLayer {
   readonly knownContent: ReadonlyMap<string, string>
   /** Its identities, where they were found on the way. */
   readonly digest?: LayerDigest | undefined
+  /** Where only what is other than in an earlier layer was written: that layer, and the list of what was written. */
+  readonly difference?: { readonly over: DiffID; readonly entries: string } | undefined
 }
 
 /** The result of an op that made one layer. */

@@ -6,6 +6,7 @@ import type { MkdirOp } from '../graph/op.js'
 import type { WorkerPool } from '../io/pool.js'
 import { resolvePath } from '../layer/stack.js'
 import type { OpRunner } from '../solver/ports.js'
+import { planEntries } from './copy-entries.js'
 import { flushTree } from './copy-flush.js'
 import { LayerTree } from './copy-tree.js'
 import type { LayerPort } from './layer-port.js'
@@ -33,7 +34,8 @@ export function createMkdirRunner(options: MkdirRunnerOptions): OpRunner<MkdirOp
         tree.directory(path, { mode: op.mode, uid, gid, mtimeNs: nowNs, xattrsFrom: [] })
       }
       await using layer = await options.layers.begin()
-      return await options.layers.finish(layer, await flushTree(tree, layer.upper, options.pool, ctx), ctx)
+      const flush = { plan: planEntries(tree), upper: layer.upper, pool: options.pool }
+      return await options.layers.finish(layer, await flushTree(tree.root, false, flush, ctx), ctx)
     },
   }
 }

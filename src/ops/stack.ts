@@ -2,25 +2,22 @@
 import type { DiffID } from '../core/digest.js'
 import { StoreError } from '../core/errors.js'
 import type { VertexResult } from '../solver/ports.js'
+import { layerFiles, uncovered } from '../store/layer-files.js'
 import type { Store } from '../store/types.js'
 
 /**
- * Absolute paths of the layers' directories, bottom first. All must be here: the solver sees to it.
- *
- * Of a layer that is there several times (two steps that changed nothing, say) only the topmost counts: it hides all that
- * the lower ones show, and the kernel refuses to mount a directory over itself.
+ * Absolute paths of the layers' directories, bottom first. All must be here: the solver sees to it. No directory is there
+ * twice.
  */
 export function layerDirectories(store: Pick<Store, 'layers' | 'snapshots'>, diffIds: readonly DiffID[]): string[] {
-  const topmost = diffIds.filter((diffId, i) => diffIds.indexOf(diffId, i + 1) < 0)
-  return topmost.map((diffId) => {
-    const snapshot = store.layers.find(diffId)?.snapshot
-    if (snapshot === undefined) {
-      throw new StoreError('STORE_SNAPSHOT_MISSING', `the files of layer ${diffId} are not in the store`, {
-        hint: 'build again: what is missing is made or fetched anew',
-      })
-    }
-    return store.snapshots.pathOf(snapshot)
+  const directories = diffIds.flatMap((diffId) => {
+    const files = layerFiles(store, store.layers.find(diffId))
+    if (files !== undefined) return files
+    throw new StoreError('STORE_SNAPSHOT_MISSING', `the files of layer ${diffId} are not in the store`, {
+      hint: 'build again: what is missing is made or fetched anew',
+    })
   })
+  return uncovered(directories)
 }
 
 /** The layers of the input that a step starts from; none when it starts from nothing. */
@@ -29,4 +26,11 @@ export function baseLayers(inputs: readonly VertexResult[], base: number | undef
   const input = inputs[base]
   if (input?.kind !== 'layers') throw new Error(`input ${base} of a step is no root filesystem`)
   return input.diffIds
+}
+
+/** The input that a mount names. */
+export function inputOf(inputs: readonly VertexResult[], index: number): VertexResult {
+  const input = inputs[index]
+  if (input === undefined) throw new Error(`a mount names input ${index}, which is not there`)
+  return input
 }

@@ -13,7 +13,7 @@ import { type Asked, networkError, statusError } from './errors.js'
 import { isLoopback, type ProxySettings } from './proxy.js'
 import { defaultRetryPolicy, type RetryPolicy, retrying } from './retry.js'
 import type { TlsSettings } from './tls.js'
-import { Transport, type WireBody, type WireRequest, type WireResponse } from './transport.js'
+import { bodyInMemory, Transport, type WireBody, type WireRequest, type WireResponse } from './transport.js'
 
 /** How a client behaves; every field has a default that touches nothing outside. */
 export interface RegistryClientOptions {
@@ -117,14 +117,25 @@ export class RegistryClient implements AsyncDisposable {
   ): Promise<{ readonly answer: WireResponse; readonly bytes: Buffer }> {
     return retrying(this.retry, ctx, async () => {
       const answer = await this.send(request, ctx)
-      const asked = askedOf(request, answer.url)
-      return {
-        answer,
-        bytes: await collect(
-          limited(bodyOf(asked, answer, ctx), limitBytes, 'REGISTRY_PROTOCOL', `the answer for ${request.subject}`),
-        ),
+      if (answer.headers['content-length'] === '0') {
+        await discard(answer)
+        return { answer, bytes: Buffer.alloc(0) }
       }
+      const body = bodyOf(askedOf(request, answer.url), answer, ctx)
+      return { answer, bytes: await collect(limited(body, limitBytes, 'REGISTRY_PROTOCOL', `the answer for ${request.subject}`)) }
     })
+  }
+
+  /**
+   * Finds out how a registry is spoken to, so that the first request need not wait for it. Settles when that is known.
+   * What fails here fails again, and is told, with that request.
+   */
+  async prepare(registry: string, ctx: Context): Promise<void> {
+    try {
+      await this.#session(registry, ctx)
+    } catch (error) {
+      if (!(error instanceof RegistryError) && !ctx.signal.aborted) throw error
+    }
   }
 
   /** Runs a transfer when one of the client's places is free. */
@@ -267,7 +278,7 @@ export class RegistryClient implements AsyncDisposable {
     const headers: Record<string, string> = { 'user-agent': this.#options.userAgent ?? 'mille', ...request.headers }
     if (form !== undefined) headers['content-type'] = 'application/x-www-form-urlencoded'
     return retrying(this.retry, ctx, async () => {
-      const body = form === undefined ? undefined : { size: form.length, open: () => oneChunk(form) }
+      const body = form === undefined ? undefined : bodyInMemory(form)
       const wire = { method: form === undefined ? 'GET' : 'POST', url: request.url, headers, body, verifyTls, signal: ctx.signal }
       const answer = await this.#wire(asked, wire, false)
       if (answer.status === 429 || answer.status >= 500) throw await refusal(asked, answer, headers.authorization !== undefined)
@@ -293,6 +304,10 @@ export async function* bodyOf(asked: Asked, answer: WireResponse, ctx: Context):
 
 /** Reads a small answer to its end, so that its connection can be used again. */
 export async function discard(answer: WireResponse): Promise<void> {
+  if (answer.headers['content-length'] === '0') {
+    answer.body.resume()
+    return
+  }
   let seen = 0
   try {
     for await (const chunk of answer.body) {
@@ -303,11 +318,6 @@ export async function discard(answer: WireResponse): Promise<void> {
     // The status was all we wanted; what is wrong with the rest shows again at the next request if it matters.
     if (!(error instanceof Error)) throw error
   }
-}
-
-/** A body that is in memory. */
-export async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
-  yield bytes
 }
 
 /** What a request was about, for errors. */

@@ -9,8 +9,9 @@ import { digestOf } from '../core/digest.js'
 import { RegistryError } from '../core/errors.js'
 import { familiarReference, type Reference } from '../core/reference.js'
 import { repositoryScope } from './auth.js'
-import { oneChunk, type RegistryClient } from './client.js'
+import type { RegistryClient } from './client.js'
 import { together } from './together.js'
+import { bodyInMemory } from './transport.js'
 import { type ChunkPolicy, defaultChunkPolicy, type OpenBlob, uploadBlob } from './upload.js'
 
 /** A manifest or index as bytes. */
@@ -29,6 +30,8 @@ export interface PushRequest {
   readonly blobs: readonly (Descriptor | Promise<Descriptor>)[]
   /** Called once all blobs are known and there. */
   readonly manifest: () => ManifestBytes | Promise<ManifestBytes>
+  /** What can be done while the registry takes the manifest: by then all blobs are there. */
+  readonly meanwhile?: () => void
   /** In progress events. */
   readonly progressId: string
   readonly chunks?: ChunkPolicy
@@ -85,7 +88,8 @@ export async function pushImage(
     counts[outcome] += 1
     if (outcome === 'uploaded') counts.uploadedBytes += blob.size
   })
-  const descriptor = await pushManifest(client, target, request.moreTags, await request.manifest(), ctx)
+  const sending = pushManifest(client, target, request.moreTags, await request.manifest(), ctx)
+  const [descriptor] = await Promise.all([sending, afterSending(request.meanwhile)])
   return { descriptor, ...counts }
 }
 
@@ -110,6 +114,13 @@ export async function pushManifest(
   return { mediaType, digest, size: bytes.length }
 }
 
+/** A request is written before timers and immediates have their turn. */
+async function afterSending(work: (() => void) | undefined): Promise<void> {
+  if (work === undefined) return
+  await new Promise((resolve) => setImmediate(resolve))
+  work()
+}
+
 async function putManifest(
   client: RegistryClient,
   target: Reference,
@@ -132,7 +143,7 @@ async function putManifest(
       accept: [200, 201, 202],
       subject,
       headers: { 'content-type': mediaType },
-      body: { size: bytes.length, open: () => oneChunk(bytes) },
+      body: bodyInMemory(bytes),
     },
     64 * 1024,
     ctx,

@@ -18,6 +18,13 @@ import { loadHostMaterial, loadRoots, type TlsSettings } from './tls.js'
 export interface WireBody {
   readonly size: number
   readonly open: () => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
+  /** The whole of it, where it is in memory: sent with the head, without the streams that a larger body needs. */
+  readonly bytes?: Uint8Array
+}
+
+/** A body that is in memory. */
+export function bodyInMemory(bytes: Uint8Array): WireBody {
+  return { size: bytes.length, open: () => Readable.from([bytes]), bytes }
 }
 
 /** One request. Header names are lower case. */
@@ -120,8 +127,8 @@ export class Transport {
     })
     // Whoever awaits it gets the error; this only keeps an unawaited one from ending the process.
     answered.catch(() => undefined)
-    if (request.body === undefined) {
-      sent.end()
+    if (request.body === undefined || request.body.bytes !== undefined) {
+      sent.end(request.body?.bytes)
       return answered
     }
     // The answer may come before the body has gone (a refusal): then the rest of the body is not sent.

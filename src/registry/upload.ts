@@ -8,13 +8,14 @@ import type { Context } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
 import { RegistryError } from '../core/errors.js'
 import { familiarRepository } from '../core/reference.js'
+import { collect } from '../io/stream.js'
 import { repositoryScope } from './auth.js'
 import { discard, type RegistryClient, type RegistryRequest } from './client.js'
 import { TransientRegistryError } from './errors.js'
 import { blobItem, reportSkipped, TransferProgress } from './progress.js'
 import { type BlobSource, blobRequest } from './resolve.js'
 import { Retries } from './retry.js'
-import type { WireResponse } from './transport.js'
+import { bodyInMemory, type WireBody, type WireResponse } from './transport.js'
 
 /**
  * The bytes of a blob from the start. They need not be verified: the registry checks the digest, the size is checked
@@ -117,6 +118,7 @@ async function postUpload(
 }
 
 const answerLimitBytes = 64 * 1024
+const smallBodyBytes = 64 * 1024
 
 function uploadRequest(target: BlobSource, blob: Descriptor, method: string, to: string | URL): Omit<RegistryRequest, 'accept'> {
   const { registry, repository } = target
@@ -234,11 +236,17 @@ class Upload {
   async #send(method: 'PATCH' | 'PUT', url: URL, part: Part, accept: readonly number[]): Promise<WireResponse> {
     const headers: Record<string, string> = { 'content-type': 'application/octet-stream' }
     if (method === 'PATCH') headers['content-range'] = `${part.start}-${part.start + part.size - 1}`
-    const body = { size: part.size, open: () => this.#bytes(part) }
+    const body = await this.#body(part)
     const request = { ...uploadRequest(this.#target, this.#blob, method, url), accept, headers, body }
     const answer = await this.#client.send(request, this.#ctx)
     await discard(answer)
     return answer
+  }
+
+  /** Small ones are read whole: a stream costs more than its bytes. */
+  async #body(part: Part): Promise<WireBody> {
+    if (part.size > smallBodyBytes) return { size: part.size, open: () => this.#bytes(part) }
+    return bodyInMemory(await collect(await this.#bytes(part)))
   }
 
   async #bytes(part: Part): Promise<AsyncIterable<Uint8Array>> {

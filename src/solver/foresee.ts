@@ -85,7 +85,11 @@ async function foreseeStep(item: KeyedVertex, foreseeing: Foreseeing): Promise<F
   const contents = vertex.inputs.map((id): Digest => {
     const input = keyed.get(id)
     const stack = layers.get(id)
-    if (stack !== undefined) return stackContent(stack, ports.layers.contentIdOf)
+    if (stack !== undefined) {
+      // An image that was never unpacked here may have the files of one that was.
+      isOpen ||= stack.some((diffId) => ports.layers.contentIdOf(diffId) === undefined) && !ports.layers.areHere(stack)
+      return stackContent(stack, ports.layers.contentIdOf)
+    }
     if (input === undefined) throw new Error(`an input of ${vertex.name} has no key`)
     // Files have no layers; of a step that would run nobody knows what it leaves.
     const isStep = ['exec', 'copy', 'mkdir', 'merge'].includes(input.vertex.op.kind)

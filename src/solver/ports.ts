@@ -2,7 +2,7 @@
  * What the solver needs of the world: types only. `build.ts` plugs in the real ones, tests plug in fakes.
  */
 import type { CanonicalValue } from '../core/canonical.js'
-import type { Context } from '../core/context.js'
+import type { Context, WorkingProcess } from '../core/context.js'
 import type { DiffID, Digest } from '../core/digest.js'
 import type { StepReason } from '../core/reason.js'
 import type { FileView } from '../core/view.js'
@@ -77,6 +77,10 @@ export interface OpRunner<O extends Op> {
     vertex: Vertex,
     ctx: Context,
   ): Promise<KeyParts | undefined>
+  /** It will probably run soon: what it needs and takes time may be brought up. Does not wait, and does not fail. */
+  expect?(op: O): void
+  /** No step is left to run: what is kept for further ones may go. Does not wait, and does not fail. */
+  rest?(): void
   run(op: O, inputs: readonly VertexResult[], vertex: Vertex, ctx: Context): Promise<OpResult>
 }
 
@@ -145,6 +149,27 @@ export interface Explainer {
   failed(step: MissedStep): void
 }
 
+/** The claim to run a step: ours, or that of another process. */
+export type StepClaim =
+  | { readonly isOurs: true; release(end: WorkEnd): void }
+  | {
+      readonly isOurs: false
+      /** Undefined when nothing can be said of it. */
+      readonly process: WorkingProcess | undefined
+      /** Waits until the claim is given back. Call it, or `forgo`. */
+      ended(signal: AbortSignal): Promise<WorkEnd>
+      forgo(): void
+    }
+
+/** How a step that was claimed ended. `gone`: it was stopped, or its process was killed. */
+export type WorkEnd = 'done' | 'failed' | 'gone'
+
+/** Sees that of several processes with the same step one runs it. */
+export interface StepClaims {
+  /** Takes the claim if it is free. Never waits. */
+  take(key: Digest): StepClaim
+}
+
 /** Everything the solver reaches the world through. */
 export interface SolverPorts {
   readonly records: CacheRecords
@@ -152,4 +177,8 @@ export interface SolverPorts {
   readonly layers: LayerFiles
   /** Without it no reasons are given. */
   readonly explainer?: Explainer
+  /** Called when something has to be run: records found from then on stay. Without it they always do. */
+  readonly hold?: () => void
+  /** Without it every step is run here. */
+  readonly claims?: StepClaims
 }

@@ -1,5 +1,5 @@
 /** Tells the listeners of a build of each vertex, and remembers how it got its result. */
-import type { Context } from '../core/context.js'
+import type { Context, WorkingProcess } from '../core/context.js'
 import type { StepReason } from '../core/reason.js'
 import type { Vertex, VertexId } from '../graph/op.js'
 import { errorLine } from './failure.js'
@@ -9,12 +9,17 @@ import type { SolvedBy } from './solution.js'
 export interface Report {
   /** Why the vertex is about to run; to be said before it starts. */
   because(vertex: Vertex, reason: StepReason): void
+  /** Another process runs the step, and its result is waited for. */
+  waiting(vertex: Vertex, process: WorkingProcess | undefined): void
+  waited(vertex: Vertex): void
   started(vertex: Vertex): void
   done(vertex: Vertex, by: SolvedBy): void
   failed(vertex: Vertex, error: unknown): void
   readonly how: ReadonlyMap<VertexId, SolvedBy>
   readonly reasons: ReadonlyMap<VertexId, StepReason>
 }
+
+const work = 'runs this step'
 
 /** A report to the listeners of `ctx`; `now` is in ms since 1970. */
 export function createReport(now: () => number, ctx: Context): Report {
@@ -31,6 +36,11 @@ export function createReport(now: () => number, ctx: Context): Report {
     how,
     reasons,
     because: ({ id }, reason) => void reasons.set(id, reason),
+    waiting({ id, name }, process) {
+      const event = { type: 'waiting', id, name, atMs: now(), isOver: false, work } as const
+      ctx.emit(process === undefined ? event : { ...event, process })
+    },
+    waited: ({ id, name }) => ctx.emit({ type: 'waiting', id, name, atMs: now(), isOver: true, work }),
     started: begin,
     done(vertex, by) {
       if (how.has(vertex.id)) return

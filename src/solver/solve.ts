@@ -9,7 +9,7 @@ import type { Context } from '../core/context.js'
 import { CancelledError } from '../core/errors.js'
 import type { BuildPlan, Vertex, VertexId } from '../graph/op.js'
 import { placeError } from './failure.js'
-import { computeKeys, type Found, findRecords, type KeyedVertex, neededVertices } from './lookup.js'
+import { computeKeys, type Found, findRecords, isSource, type KeyedVertex, neededVertices } from './lookup.js'
 import type { CacheRecord, SolverPorts, VertexResult } from './ports.js'
 import { createReport, type Report } from './report.js'
 import { openSchedule } from './schedule.js'
@@ -46,10 +46,11 @@ export async function solveAll(
   ctx.emit({ type: 'plan', vertices: vertices.map(({ id, name }) => ({ id, name })) })
   const keyed = await computeKeys(plan, vertices, ports, ctx)
   const targets = plans.map(({ image }) => image.rootfs)
-  const found = findRecords(targets, keyed, ports)
+  const found = findHeld(targets, keyed, ports)
   const report = createReport(options.now, ctx)
   reportFound(vertices, found, report)
   const rootfs = await solveTargets(targets, { plan, options, ports, ctx, keyed, found, report })
+  ports.runners.exec.rest?.()
   for (const vertex of vertices) if (!report.how.has(vertex.id)) report.done(vertex, 'known')
   return needed.map((own, i) => ({
     rootfs: rootfs[i] ?? noLayers,
@@ -61,6 +62,20 @@ export async function solveAll(
     }),
   }))
 }
+
+/** What was found when it turned out that something must run may be pruned by then: it is looked for again. */
+function findHeld(targets: Targets, keyed: ReadonlyMap<VertexId, KeyedVertex>, ports: SolverPorts): Found {
+  const found = findRecords(targets, keyed, ports)
+  const mustRun = [...found.missing].some((id) => {
+    const item = keyed.get(id)
+    return item !== undefined && !isSource(item.vertex)
+  })
+  if (!mustRun || ports.hold === undefined) return found
+  ports.hold()
+  return findRecords(targets, keyed, ports)
+}
+
+type Targets = Parameters<typeof findRecords>[0]
 
 /** Equal vertices once, under their first names. */
 function distinct(vertices: readonly Vertex[]): Vertex[] {

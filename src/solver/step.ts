@@ -10,6 +10,8 @@ import type { Context } from '../core/context.js'
 import type { Digest } from '../core/digest.js'
 import type { StepReason } from '../core/reason.js'
 import type { BuildPlan, MergeOp, Vertex, VertexId } from '../graph/op.js'
+import { type ClaimedStep, runClaimed } from './claimed.js'
+import { expectSteps } from './expect.js'
 import { contentKey, resultKey, stackContent } from './key.js'
 import { type Found, isSource, type KeyedVertex, runnerOf } from './lookup.js'
 import type { CacheKey, CacheRecord, MissedStep, OpResult, SolverPorts, VertexResult } from './ports.js'
@@ -65,8 +67,7 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
     solving.ctx.signal.throwIfAborted()
     if (isSource(vertex)) return await runSource(item, inputs, solving)
     if (vertex.op.kind === 'merge') return mergeLayers(item, vertex.op, inputs, solving)
-    const key = contentKeyOf(item, inputs, solving)
-    const record = vertex.ignoreCache ? undefined : solving.ports.records.find(key.digest)
+    const { key, record } = await findByContent(item, inputs, solving)
     if (record !== undefined) return useRecord(item, key, record, solving)
     const isPart = takesParts(vertex, inputs, solving)
     if (isPart) await fetchInputs(vertex, inputs, solving)
@@ -83,7 +84,28 @@ export async function solveStep(item: KeyedVertex, solving: Solving): Promise<St
   }
 }
 
-/** Says why, makes the files of the inputs be here, runs the step and saves what it made. */
+/**
+ * The content key and its record. An image that was never unpacked here is nothing but itself; when its files are here, it
+ * may turn out to be an earlier one. A step that was not found needs them anyway.
+ */
+async function findByContent(
+  item: KeyedVertex,
+  inputs: readonly StepOutcome[],
+  solving: Solving,
+): Promise<{ readonly key: CacheKey; readonly record: CacheRecord | undefined }> {
+  const { layers, records } = solving.ports
+  const find = (key: CacheKey): CacheRecord | undefined => (item.vertex.ignoreCache ? undefined : records.find(key.digest))
+  const key = contentKeyOf(item, inputs, solving)
+  const record = find(key)
+  const diffIds = inputs.flatMap((input) => input.layers?.diffIds ?? [])
+  const mayTurnOut = diffIds.some((diffId) => layers.contentIdOf(diffId) === undefined) && !layers.areHere(diffIds)
+  if (record !== undefined || !mayTurnOut) return { key, record }
+  await fetchInputs(item.vertex, inputs, solving)
+  const known = contentKeyOf(item, inputs, solving)
+  return { key: known, record: find(known) }
+}
+
+/** Makes the files of the inputs be here, and runs the step unless another process does. */
 async function runStep(
   item: KeyedVertex,
   content: CacheKey,
@@ -92,18 +114,43 @@ async function runStep(
   solving: Solving,
 ): Promise<StepOutcome> {
   const { vertex } = item
-  const { explainer } = solving.ports
-  const missed: MissedStep = { vertex, key: item.key, content, parts: item.parts, stale: item.stale }
-  if (explainer !== undefined) solving.report.because(vertex, await explainer.explain(missed, solving.ctx))
+  const { records, claims } = solving.ports
+  expectSteps(vertex, solving)
   await fetchInputs(vertex, inputs, solving)
+  const keys: readonly [CacheKey, ...CacheKey[]] = selected === undefined ? [content] : [content, selected]
+  const step: ClaimedStep<StepOutcome> = {
+    vertex,
+    // What two builds take a part of may differ in the rest.
+    key: (selected ?? content).digest,
+    run: () => runAlone(item, keys, inputs, solving),
+    find() {
+      const record = keys.map(({ digest }) => records.find(digest)).find((found) => found !== undefined)
+      return record && useRecord(item, content, record, solving)
+    },
+  }
+  const { schedule, report, ctx } = solving
+  return await runClaimed(step, { claims, schedule, report, signal: ctx.signal })
+}
+
+/** Says why, runs the step and saves what it made. */
+async function runAlone(
+  item: KeyedVertex,
+  keys: readonly [CacheKey, ...CacheKey[]],
+  inputs: readonly StepOutcome[],
+  solving: Solving,
+): Promise<StepOutcome> {
+  const { vertex } = item
+  const { explainer } = solving.ports
+  const missed: MissedStep = { vertex, key: item.key, content: keys[0], parts: item.parts, stale: item.stale }
+  if (explainer !== undefined) solving.report.because(vertex, await explainer.explain(missed, solving.ctx))
   let result: OpResult
   try {
-    result = await solving.schedule.run(() => runOp(vertex, inputs, solving), solving.ctx.signal)
+    result = await runOp(vertex, inputs, solving)
   } catch (error) {
     if (!solving.ctx.signal.aborted) explainer?.failed(missed)
     throw error
   }
-  const outcome = saveResult(item, selected === undefined ? [content] : [content, selected], inputs, result, solving)
+  const outcome = saveResult(item, keys, inputs, result, solving)
   explainer?.succeeded(missed)
   return outcome
 }

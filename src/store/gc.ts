@@ -13,7 +13,8 @@ import { hexOf } from '../core/digest.js'
 import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
 import { removeFiles } from '../io/remove-files.js'
-import { tryLock } from '../io/sys.js'
+import { attemptLock, tryLock } from '../io/sys.js'
+import { collectionLock, markCollecting } from './collecting.js'
 import { imagesOfTag, listImages, listTags } from './images.js'
 import { clearDeadLeases, listFolder, liveLeases, openLockFile } from './lock.js'
 import { rewriteIndex } from './oci-index.js'
@@ -63,20 +64,25 @@ export interface CollectReport {
  */
 export async function collectGarbage(store: { readonly session: Session }, options: CollectOptions): Promise<CollectReport> {
   const { session } = store
-  const lock = openLockFile(`${session.layout.folder('locks')}/gc`)
+  const lock = openLockFile(collectionLock(session.layout))
   try {
     if (!tryLock(lock, 'exclusive')) {
       throw new StoreError('STORE_LOCKED', `another process is pruning the store in ${session.layout.root}`, {
         hint: 'wait until it is done',
       })
     }
-    return await collect(session, options)
+    const mark = options.dryRun ? undefined : markCollecting(session.layout)
+    try {
+      return await collect(session, options, () => mark?.unmark())
+    } finally {
+      mark?.unmark()
+    }
   } finally {
     closeSync(lock)
   }
 }
 
-async function collect(session: Session, options: CollectOptions): Promise<CollectReport> {
+async function collect(session: Session, options: CollectOptions, moved: () => void): Promise<CollectReport> {
   const live = liveLeases(session.layout, session.leaseName())
   const collected: Collected[] = []
   if (!options.dryRun) {
@@ -104,7 +110,7 @@ async function collect(session: Session, options: CollectOptions): Promise<Colle
   if (!options.dryRun && options.images === 'all') removeTagsOf(session, doomed)
   const candidates = findCandidates(session, needed)
   collected.push(
-    ...(options.dryRun ? candidates : await condemn(session, candidates)).map(({ path: _, folder: __, ...item }) => item),
+    ...(options.dryRun ? candidates : await condemn(session, candidates, moved)).map(({ path: _, folder: __, ...item }) => item),
   )
   collected.push(...(await collectFolders(session, options, live.length > 0)))
   const bytes = collected.reduce((sum, { size }) => sum + size, 0)
@@ -220,7 +226,7 @@ function sizeOf(path: string): number {
 }
 
 /** Moves out of sight, looks again at what is needed, moves that back, deletes the rest. Returns what is gone. */
-async function condemn(session: Session, candidates: readonly Candidate[]): Promise<Candidate[]> {
+async function condemn(session: Session, candidates: readonly Candidate[], moved: () => void): Promise<Candidate[]> {
   const taken = candidates.filter(({ folder, path, name }) => move(path, condemnedPath(session, folder, name)))
   const named = new Set(listTags(session).flatMap(imagesOfTag).map(hexOf))
   for (const { folder, path, name } of taken) {
@@ -242,13 +248,10 @@ async function condemn(session: Session, candidates: readonly Candidate[]): Prom
       else gone.push(candidate)
     }
   }
+  moved()
   for (const { folder, name } of gone) await removeFiles(condemnedPath(session, folder, name))
   if (gone.some(({ folder }) => folder === 'images'))
-    rewriteIndex(
-      session,
-      () => listImages(session),
-      () => listTags(session),
-    )
+    rewriteIndex(session, { images: () => listImages(session), tags: () => listTags(session) })
   return gone
 }
 
@@ -320,7 +323,7 @@ async function collectRepositories(
     if (!isUnused(path)) continue
     const lock = openLockFile(`${path}.lock`)
     try {
-      if (!tryLock(lock, 'exclusive')) continue
+      if (attemptLock(lock, 'exclusive') !== 'taken') continue
       collected.push({ kind: 'git', name, size: sizeOf(path) })
       if (!dryRun) await removeFiles(path)
       if (!dryRun) await removeFiles(`${path}.new`)

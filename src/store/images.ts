@@ -4,11 +4,12 @@
  * Where manifests come into it, `index.json` is brought up to date too; a build that only tags its image pays nothing.
  */
 import { existsSync } from 'node:fs'
+import type { Descriptor } from '../core/descriptor.js'
 import { type Digest, digestFromHex, isDigest, parseDiffId } from '../core/digest.js'
 import { StoreError } from '../core/errors.js'
 import { isDescriptor } from './layers.js'
 import { listFolder } from './lock.js'
-import { rewriteIndex } from './oci-index.js'
+import { type IndexSources, updateIndex } from './oci-index.js'
 import { isObject, isTextList, readRecord, removeRecord, writeRecord } from './record-file.js'
 import type { Session } from './session.js'
 import type { Images, Layers, StoredImage, Tag } from './types.js'
@@ -26,15 +27,19 @@ export function openImages(session: Session, layers: Layers): Images {
   }
   const list = (): StoredImage[] => listImages(session)
   const tags = (): Tag[] => listTags(session)
-  const hasManifests = (id: Digest | undefined): boolean => id !== undefined && (get(id)?.manifests.length ?? 0) > 0
-  const updateIndex = (): void => rewriteIndex(session, list, tags)
+  const hasManifests = (id: Digest): boolean => (get(id)?.manifests.length ?? 0) > 0
+  const sources: IndexSources = { images: list, image: get, tags }
+  const update = (ids: readonly Digest[], former: readonly Descriptor[] = []): void => {
+    const listed = ids.filter(hasManifests)
+    if (listed.length > 0 || former.length > 0) updateIndex(session, new Set(listed), former, sources)
+  }
   return {
     save(image) {
       const existing = get(image.id)
       const merged = existing === undefined ? image : mergeImages(existing, image)
       if (existing === undefined || JSON.stringify(existing) !== JSON.stringify(merged))
         writeRecord(layout.image(image.id), merged)
-      if (merged.manifests.length > (existing?.manifests.length ?? 0)) updateIndex()
+      if (merged.manifests.length > (existing?.manifests.length ?? 0)) update([image.id])
     },
     get,
     find: (text) => findImage(text, get, tagOf, session),
@@ -49,18 +54,18 @@ export function openImages(session: Session, layers: Layers): Images {
       const before = tagOf(tag.reference)
       if (before !== undefined && JSON.stringify(before) === JSON.stringify(tag)) return
       writeRecord(layout.tag(tag.reference), tag)
-      if ([...imagesOfTag(tag), before?.image].some(hasManifests)) updateIndex()
+      update([...imagesOfTag(tag), ...(before === undefined ? [] : imagesOfTag(before))])
     },
     removeTag(reference) {
       const before = tagOf(reference)
       const removed = removeRecord(layout.tag(reference))
-      if (hasManifests(before?.image)) updateIndex()
+      if (before !== undefined) update(imagesOfTag(before))
       return removed
     },
     remove(id) {
-      const listed = hasManifests(id)
+      const former = get(id)?.manifests ?? []
       removeRecord(layout.image(id))
-      if (listed) updateIndex()
+      update([], former)
     },
   }
 }

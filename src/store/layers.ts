@@ -10,7 +10,8 @@ import { type DiffID, hexOf, isDigest, parseDiffId } from '../core/digest.js'
 import { decodePath } from '../core/path-bytes.js'
 import { asStoreError } from '../io/disk-error.js'
 import { readBytesIfExists } from '../io/fs.js'
-import { withLock } from './lock.js'
+import { hasWholeSnapshot } from './layer-files.js'
+import { listFolder, withLock } from './lock.js'
 import { matchesList } from './matches-list.js'
 import { isObject, isTextList, readRecord, removeRecord, writeRecord } from './record-file.js'
 import type { Session } from './session.js'
@@ -22,18 +23,30 @@ export interface SavedLayer extends LayerRecord {
   readonly bootId: string
 }
 
+/** Layers with what only the store itself asks of them. */
+export interface OpenedLayers extends Layers {
+  /** Everything is looked for anew. */
+  forgetFound(): void
+}
+
 /** The layers of a store. What was found once is not looked for again, except by `arePresent`. */
-export function openLayers(session: Session): Layers {
+export function openLayers(session: Session): OpenedLayers {
   const known = new Map<DiffID, LayerRecord>()
+  let sizes: ReadonlyMap<number, readonly DiffID[]> | undefined
   return {
     find(diffId) {
       const earlier = known.get(diffId)
       if (earlier !== undefined) return earlier
       session.pin(`layer:${hexOf(diffId)}`)
-      const found = load(session, diffId)
+      const found = loadPinned(session, diffId)
       if (found === undefined) session.unpin(`layer:${hexOf(diffId)}`)
       else known.set(diffId, found)
       return found
+    },
+    refresh(diffId) {
+      session.pin(`layer:${hexOf(diffId)}`)
+      known.delete(diffId)
+      return this.find(diffId)
     },
     save(record) {
       session.pin(`layer:${hexOf(record.diffId)}`)
@@ -41,7 +54,16 @@ export function openLayers(session: Session): Layers {
       known.set(record.diffId, inForce)
       return inForce
     },
+    ofSize(size) {
+      sizes ??= sizesOf(session)
+      return sizes.get(size) ?? []
+    },
+    forgetFound() {
+      known.clear()
+      sizes = undefined
+    },
     arePresent(diffIds) {
+      session.pin(...diffIds.map((diffId) => `layer:${hexOf(diffId)}` as const))
       const missing = diffIds.filter((diffId) => load(session, diffId) === undefined)
       for (const diffId of missing) {
         known.delete(diffId)
@@ -59,15 +81,37 @@ export function openLayers(session: Session): Layers {
   }
 }
 
+/** The record; where its files lie over those of another layer, that one is claimed too and looked at after that. */
+function loadPinned(session: Session, diffId: DiffID): LayerRecord | undefined {
+  const found = load(session, diffId)
+  if (found?.over === undefined) return found
+  session.pin(`layer:${hexOf(found.over)}`)
+  return load(session, diffId)
+}
+
+/** The layers that have files, by their bytes. */
+function sizesOf({ layout }: Session): ReadonlyMap<number, readonly DiffID[]> {
+  const sizes = new Map<number, DiffID[]>()
+  for (const name of listFolder(layout.folder('layers'))) {
+    const saved = readRecord(`${layout.folder('layers')}/${name}`, isSavedLayer)
+    if (saved?.snapshot === undefined) continue
+    const same = sizes.get(saved.size)
+    if (same === undefined) sizes.set(saved.size, [saved.diffId])
+    else same.push(saved.diffId)
+  }
+  return sizes
+}
+
 /** The record on disk with what of it is really there, or undefined when nothing is. */
 function load(session: Session, diffId: DiffID): LayerRecord | undefined {
   const path = session.layout.layer(diffId)
   const saved = readRecord(path, isSavedLayer)
   if (saved === undefined || saved.diffId !== diffId) return undefined
-  const { bootId, snapshot, ...rest } = saved
-  if (snapshot !== undefined && isWhole(session, snapshot, bootId)) {
+  const { bootId, snapshot, over, ...rest } = saved
+  const isComplete = over === undefined || hasWholeSnapshot(load(session, over))
+  if (snapshot !== undefined && isComplete && isWhole(session, snapshot, bootId)) {
     if (bootId !== session.bootId) writeRecord(path, { ...saved, bootId: session.bootId })
-    return { ...rest, snapshot }
+    return { ...rest, snapshot, ...(over === undefined ? {} : { over }) }
   }
   if (rest.rewriteOf !== undefined && load(session, rest.rewriteOf.diffId)?.snapshot !== undefined) return rest
   const isReachable = rest.sources.length > 0 || rest.blobs.some(({ digest }) => existsSync(session.layout.blob(digest)))
@@ -85,8 +129,9 @@ function isWhole(session: Session, snapshot: string, bootId: string): boolean {
 
 function merge(session: Session, record: LayerRecord): LayerRecord {
   const existing = load(session, record.diffId)
-  const snapshot = existing?.snapshot ?? record.snapshot
+  const { snapshot, over } = existing?.snapshot === undefined ? record : existing
   const contentId = record.contentId ?? existing?.contentId
+  const sameFilesAs = existing?.sameFilesAs ?? record.sameFilesAs
   const rewriteOf = record.rewriteOf ?? existing?.rewriteOf
   // Files that are here need nobody's word any more.
   const claims =
@@ -97,7 +142,9 @@ function merge(session: Session, record: LayerRecord): LayerRecord {
     blobs: unite([...(existing?.blobs ?? []), ...record.blobs], (blob) => blob.digest),
     sources: unite([...(existing?.sources ?? []), ...record.sources], (source) => source),
     ...(snapshot === undefined ? {} : { snapshot }),
+    ...(snapshot === undefined || over === undefined ? {} : { over }),
     ...(contentId === undefined ? {} : { contentId }),
+    ...(sameFilesAs === undefined ? {} : { sameFilesAs }),
     ...(claims.length === 0 ? {} : { claims }),
     ...(rewriteOf === undefined ? {} : { rewriteOf }),
   }
@@ -124,12 +171,14 @@ function unite<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
 /** True for a value of the form of a layer record. */
 export function isSavedLayer(value: unknown): value is SavedLayer {
   if (!isObject(value)) return false
-  const { diffId, snapshot, contentId, size, blobs, sources, claims, rewriteOf, bootId } = value
+  const { diffId, snapshot, over, contentId, sameFilesAs, size, blobs, sources, claims, rewriteOf, bootId } = value
   return (
     typeof diffId === 'string' &&
     parseDiffId(diffId) !== undefined &&
     (snapshot === undefined || typeof snapshot === 'string') &&
+    (over === undefined || (typeof over === 'string' && parseDiffId(over) !== undefined)) &&
     (contentId === undefined || (typeof contentId === 'string' && isDigest(contentId))) &&
+    (sameFilesAs === undefined || (typeof sameFilesAs === 'string' && isDigest(sameFilesAs))) &&
     typeof size === 'number' &&
     Array.isArray(blobs) &&
     blobs.every(isDescriptor) &&

@@ -39,6 +39,7 @@ export type FolderName =
   | 'tags'
   | 'active'
   | 'leases'
+  | 'claims'
   | 'locks'
   | 'tmp'
   | 'quarantine'
@@ -82,8 +83,19 @@ function percentEncode(reference: string): string {
  * @throws StoreError STORE_NEWER_VERSION, STORE_NO_PERMISSION, STORE_NO_SPACE
  */
 export function openLayout(root: string): Layout {
-  const path = join(root, 'version.json')
-  const version = readVersion(path)
+  const version = refuseNewer(root)
+  const layout = layoutOf(root)
+  if (version === undefined) create(layout, join(root, 'version.json'))
+  return layout
+}
+
+/**
+ * The version of the store in `root`; undefined where there is none that can be read. For who looks into one without opening it.
+ *
+ * @throws StoreError STORE_NEWER_VERSION, STORE_NO_PERMISSION
+ */
+export function refuseNewer(root: string): number | undefined {
+  const version = readVersion(join(root, 'version.json'))
   if (version !== undefined && version > layoutVersion) {
     throw new StoreError(
       'STORE_NEWER_VERSION',
@@ -94,9 +106,7 @@ export function openLayout(root: string): Layout {
       },
     )
   }
-  const layout = layoutOf(root)
-  if (version === undefined) create(layout, path)
-  return layout
+  return version
 }
 
 function readVersion(path: string): number | undefined {

@@ -24,7 +24,8 @@ import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
 import { randomName } from '../io/fs.js'
 import { removeFiles } from '../io/remove-files.js'
-import { tryLock } from '../io/sys.js'
+import { attemptLock, tryLock } from '../io/sys.js'
+import { clearDeadClaims } from './claims.js'
 import type { Layout } from './layout.js'
 
 /** What a process relies on: `layer:<hex>`, `blob:<hex>`, `snapshot:<id>`. */
@@ -70,7 +71,8 @@ export function openLockFile(path: string): number {
   }
 }
 
-function sleepSync(ms: number): void {
+/** Blocks this thread: only for what takes a moment. */
+export function sleepSync(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
@@ -133,11 +135,19 @@ function readIfHeld(path: string): string | undefined {
   const fd = openExisting(path)
   if (fd === undefined) return undefined
   try {
-    return tryLock(fd, 'exclusive') ? undefined : readFileSync(fd, 'utf8')
+    return isAlive(fd) ? readFileSync(fd, 'utf8') : undefined
   } finally {
     closeSync(fd)
   }
 }
+
+/** A filesystem without locks cannot tell: there a lease lasts a day from its last pin on. */
+function isAlive(fd: number): boolean {
+  const outcome = attemptLock(fd, 'exclusive')
+  return outcome === 'held' || (outcome === 'unsupported' && Date.now() - fstatSync(fd).mtimeMs < unlockedLeaseMs)
+}
+
+const unlockedLeaseMs = 86_400_000
 
 function openExisting(path: string): number | undefined {
   try {
@@ -150,15 +160,16 @@ function openExisting(path: string): number | undefined {
 
 /** Removes what processes left that are gone: half-written files, snapshots that were being made. */
 export async function clearDeadLeases(layout: Layout, own: string | undefined): Promise<void> {
+  clearDeadClaims(layout)
   for (const name of listFolder(layout.folder('leases'))) {
     if (name === own) continue
     const fd = openExisting(`${layout.folder('leases')}/${name}`)
     if (fd === undefined) continue
     try {
       // Holding the lock keeps a second cleaner away; the file goes last, so a cleaner that dies is followed by another.
-      if (!tryLock(fd, 'exclusive')) continue
+      if (isAlive(fd)) continue
       await removeLeftovers(layout, name)
-      rmSync(`${layout.folder('leases')}/${name}`, { force: true })
+      rmSync(`${layout.folder('leases')}/${name}`, { force: true, recursive: true })
     } finally {
       closeSync(fd)
     }

@@ -1,15 +1,16 @@
 /**
  * `index.json`: what other tools see when they read the store as an OCI image layout.
  *
- * It lists the manifests whose config and layers are all in `blobs/`, under the names of their images. It is made of the
- * image and tag files each time, so it can be lost without harm.
+ * It lists the manifests whose config and layers are all in `blobs/`, under the names of their images. It can be made of the
+ * image and tag files at any time, so it can be lost without harm; an image that changes changes its own entries only.
  */
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Descriptor, isManifestMediaType, mediaTypes } from '../core/descriptor.js'
+import type { Digest } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
-import { writeFileAtomic } from '../io/fs.js'
+import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
 import { readBlob } from './blobs.js'
 import { isDescriptor } from './layers.js'
 import { withLock } from './lock.js'
@@ -20,19 +21,71 @@ import type { StoredImage, Tag } from './types.js'
 /** The annotation by which tools find an image in a layout (image-spec, annotations.md). */
 const nameAnnotation = 'org.opencontainers.image.ref.name'
 
+/** What the index is made of. */
+export interface IndexSources {
+  readonly images: () => readonly StoredImage[]
+  readonly image: (id: Digest) => StoredImage | undefined
+  readonly tags: () => readonly Tag[]
+}
+
 /** Writes `index.json` anew. */
-export function rewriteIndex(session: Session, readImages: () => readonly StoredImage[], readTags: () => readonly Tag[]): void {
+export function rewriteIndex(session: Session, sources: Pick<IndexSources, 'images' | 'tags'>): void {
+  writeIndex(session, () => entriesOf(session, sources.images(), sources.tags()))
+}
+
+/**
+ * Brings the entries of some images up to date; the others are not looked at, so that it takes as long in a store of a thousand images.
+ *
+ * `former`: manifests that the images had and have no more.
+ */
+export function updateIndex(
+  session: Session,
+  ids: ReadonlySet<Digest>,
+  former: readonly Descriptor[],
+  sources: IndexSources,
+): void {
+  writeIndex(session, (path) => {
+    const known = readIndex(path)
+    if (known === undefined) return entriesOf(session, sources.images(), sources.tags())
+    const images = [...ids].flatMap((id) => sources.image(id) ?? [])
+    const stale = new Set([...former, ...images.flatMap(({ manifests }) => manifests)].map(({ digest }) => digest))
+    const others = known.manifests.filter(({ digest }) => !stale.has(digest))
+    return [...others, ...entriesOf(session, images, sources.tags())]
+  })
+}
+
+function writeIndex(session: Session, makeManifests: (path: string) => readonly Descriptor[]): void {
   const path = join(session.layout.root, 'index.json')
   try {
     // Read under the lock too: then the last writer is also the one that read last.
-    withLock(session.layout, 'index', () => writeFileAtomic(path, indexOf(session, readImages(), readTags())))
+    withLock(session.layout, 'index', () => {
+      const manifests = makeManifests(path)
+      writeFileAtomic(path, JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests }))
+    })
   } catch (error) {
     throw asStoreError(error, path)
   }
 }
 
-function indexOf(session: Session, images: readonly StoredImage[], tags: readonly Tag[]): string {
-  const manifests = images.flatMap((image) => {
+/** Undefined where there is none, or one that cannot be read: it is then made anew. */
+function readIndex(path: string): { readonly manifests: readonly Descriptor[] } | undefined {
+  const text = readTextIfExists(path)
+  if (text === undefined) return undefined
+  try {
+    const value: unknown = JSON.parse(text)
+    return isIndex(value) ? value : undefined
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+function isIndex(value: unknown): value is { readonly manifests: readonly Descriptor[] } {
+  return isObject(value) && Array.isArray(value.manifests) && value.manifests.every(isDescriptor)
+}
+
+function entriesOf(session: Session, images: readonly StoredImage[], tags: readonly Tag[]): Descriptor[] {
+  return images.flatMap((image) => {
     const newest = image.manifests.findLast((manifest) => isComplete(session, manifest))
     if (newest === undefined) return []
     const { annotations: _, ...descriptor } = newest
@@ -40,7 +93,6 @@ function indexOf(session: Session, images: readonly StoredImage[], tags: readonl
     if (names.length === 0) return [{ ...descriptor, platform: image.platform }]
     return names.map((name) => ({ ...descriptor, platform: image.platform, annotations: { [nameAnnotation]: name } }))
   })
-  return JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests })
 }
 
 /** True when a manifest and all it names are in `blobs/`. */

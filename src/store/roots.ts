@@ -47,8 +47,7 @@ function listRecordFiles(folder: string): string[] {
 }
 
 /** All layer records by the hex of their DiffID. */
-export function listLayers(session: Session): Map<string, LayerRecord> {
-  const folder = session.layout.folder('layers')
+export function listLayers({ layout }: Session, folder: string = layout.folder('layers')): Map<string, LayerRecord> {
   const layers = new Map<string, LayerRecord>()
   for (const file of listRecordFiles(folder)) {
     const record = readRecord(`${folder}/${file}`, isSavedLayer)
@@ -85,10 +84,13 @@ export function findNeeded(session: Session, doomed: ReadonlySet<string>, record
     addBlobsOf(session, image, blobs)
   }
   for (const record of records) addLayers(record.layers)
-  const known = listLayers(session)
-  for (const hex of [...layers]) {
-    const rewriteOf = known.get(hex)?.rewriteOf
-    if (rewriteOf !== undefined) layers.add(hexOf(rewriteOf.diffId))
+  // What a collection put aside a moment ago may turn out to be needed, and then so is what it is made of.
+  const known = new Map([...listLayers(session, `${session.layout.folder('condemned')}/layers`), ...listLayers(session)])
+  // A set that grows is gone through to its end: a rewritten layer may lie over another one.
+  for (const hex of layers) {
+    const layer = known.get(hex)
+    if (layer?.rewriteOf !== undefined) layers.add(hexOf(layer.rewriteOf.diffId))
+    if (layer?.over !== undefined) layers.add(hexOf(layer.over))
   }
   for (const [hex, layer] of known) {
     if (!layers.has(hex)) continue

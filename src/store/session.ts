@@ -5,6 +5,7 @@
  */
 import { existsSync } from 'node:fs'
 import { StoreError } from '../core/errors.js'
+import { awaitCollecting } from './collecting.js'
 import type { Layout } from './layout.js'
 import { type Lease, type Pin, removeTree, takeLease } from './lock.js'
 
@@ -14,6 +15,8 @@ export interface Session {
   /** Of this machine's present boot. */
   readonly bootId: string
   lease(): Lease
+  /** Takes the lease, and forgets what was pinned before and is gone by now. */
+  hold(): void
   /** The lease's name, once there is one. */
   leaseName(): string | undefined
   /** Notes what this process relies on. Look whether it is there only afterwards. */
@@ -32,21 +35,32 @@ export function openSession(layout: Layout, bootId: string): Session {
   const pins = new Set<Pin>()
   const removals: Promise<void>[] = []
   let lease: Lease | undefined
+  const take = (): Lease => {
+    lease = takeLease(layout)
+    lease.pin([...pins])
+    awaitCollecting(layout)
+    return lease
+  }
   return {
     layout,
     bootId,
     lease() {
       if (lease !== undefined) return lease
-      lease = takeLease(layout)
-      lease.pin([...pins])
+      const taken = take()
       for (const pin of pins) assertThere(layout, pin)
-      return lease
+      return taken
+    },
+    hold() {
+      if (lease === undefined) take()
+      for (const pin of pins) if (!existsSync(pathOfPin(layout, pin))) pins.delete(pin)
     },
     leaseName: () => lease?.name,
     pin(...wanted) {
       const fresh = wanted.filter((pin) => !pins.has(pin))
       for (const pin of fresh) pins.add(pin)
-      lease?.pin(fresh)
+      if (lease === undefined || fresh.length === 0) return
+      lease.pin(fresh)
+      awaitCollecting(layout)
     },
     unpin(pin) {
       pins.delete(pin)

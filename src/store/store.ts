@@ -44,6 +44,10 @@ export async function openStore(root: string, options: OpenStoreOptions = {}): P
     snapshots: openSnapshots(session),
     images: openImages(session, layers),
     records: openRecords(session),
+    hold() {
+      session.hold()
+      layers.forgetFound()
+    },
     directory(name) {
       const path = join(root, name)
       try {

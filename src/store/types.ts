@@ -12,6 +12,7 @@
  *   tags/<encoded name>.json   name → image
  *   active/<lease>/<id>/{fs,work}   snapshots being written; removed by the next process when the lease's flock is free
  *   leases/<lease>             one flocked file for each process that writes
+ *   claims/<kind>-<hex>        work that one process does and others would do too, flocked (store/claims.ts)
  *   memo/                      hashes of context files (written by src/context)
  *   cache-mounts/<id>/         RUN --mount=type=cache
  *   git/<id>.git/              a repository of a git source, bare, flocked by <id>.git.lock; known_hosts of ssh
@@ -33,6 +34,11 @@ export interface Store extends AsyncDisposable {
   readonly snapshots: Snapshots
   readonly images: Images
   readonly records: Records
+  /**
+   * Forgets what was found, and takes the lease: what is found from now on stays as long as this process lives. For who looks
+   * for things and is going to write something made of them.
+   */
+  hold(): void
   /** An absolute path below the root for a named purpose; the directory is made. */
   directory(name: 'logs' | 'memo' | 'cache-mounts' | 'explain' | 'git' | 'history'): string
 }
@@ -63,8 +69,15 @@ export interface LayerRecord {
   readonly diffId: DiffID
   /** The directory in `snapshots/`; undefined while only a blob is known (a base that nothing had to read yet). */
   readonly snapshot?: string
+  /**
+   * The layer whose files lie below those of `snapshot`, which then has only what that layer has not or has otherwise, and
+   * deletes nothing. That layer's own snapshot is whole.
+   */
+  readonly over?: DiffID
   /** sha256 over the sorted entries without times. */
   readonly contentId?: Digest
+  /** For the keys of steps on a layer without a content id: that of another layer, or its DiffID, that has the same files. */
+  readonly sameFilesAs?: Digest
   /** Bytes of the layer's files. */
   readonly size: number
   /** Compressed forms that were unpacked here, or made here, and so are known to be this layer: in `blobs/` or at `sources`. */
@@ -94,6 +107,10 @@ export interface Layers {
   find(diffId: DiffID): LayerRecord | undefined
   /** Saves or merges: blobs and sources are united; an existing snapshot is kept, and the record in force returned. */
   save(record: LayerRecord): LayerRecord
+  /** The layers whose files are here and have this many bytes. The first call reads all records. */
+  ofSize(size: number): readonly DiffID[]
+  /** Looks at the disk again: another process may have unpacked the layer meanwhile. */
+  refresh(diffId: DiffID): LayerRecord | undefined
   /** Looks at the disk again: true when all are still there. For the end of a build that took no lease. */
   arePresent(diffIds: readonly DiffID[]): boolean
   /** Drops what others say of a layer whose files were never here, so that its steps are misses. */

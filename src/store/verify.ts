@@ -7,6 +7,7 @@ import { type Digest, digestFromHex, hexOf } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import { decodePath } from '../core/path-bytes.js'
 import { readBytesIfExists } from '../io/fs.js'
+import { layerFiles } from './layer-files.js'
 import { listFolder } from './lock.js'
 import { matchesList } from './matches-list.js'
 import { partsOfManifest } from './oci-index.js'
@@ -25,8 +26,8 @@ export interface StoreProblem {
 
 /** What `verifyStore` cannot do itself. */
 export interface VerifyOptions {
-  /** Digests a snapshot directory anew (`digestLayerTask` in a worker). Without it only names and sizes are compared. */
-  readonly digestLayer?: (hostPath: string) => Promise<{ readonly contentId: Digest }>
+  /** Digests the directories of a layer anew (`digestLayerTask` in a worker). Without it only names and sizes are compared. */
+  readonly digestLayer?: (directories: readonly string[]) => Promise<{ readonly contentId: Digest }>
 }
 
 /** All problems of a store; an empty list means that it is sound. */
@@ -65,7 +66,9 @@ async function verifyLayer(store: OpenedStore, layer: LayerRecord, { digestLayer
     return problem(`files in ${path} are missing or have another size`)
   }
   if (digestLayer === undefined || contentId === undefined) return []
-  const found = await digestLayer(path)
+  const files = layerFiles(store, layer)
+  if (files === undefined) return problem('files of the layer that it lies over are missing')
+  const found = await digestLayer(files)
   return found.contentId === contentId ? [] : problem(`files in ${path} were changed`)
 }
 

@@ -3,6 +3,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, utimes
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { writeRecord } from '../../src/store/record-file.js'
 import { milleOk } from '../helpers/cli.js'
 import { whyNoBuild } from '../helpers/engine.js'
 import { explainBench, reasonsOf, shellBase } from '../helpers/explain.js'
@@ -136,6 +137,27 @@ test('--no-cache, --no-cache-filter, and a result that was pruned or is gone', a
     lost.every((text) => text.endsWith(' <- its result is not in the store any more')),
     lost.join('\n'),
   )
+})
+
+test('what was kept in another form costs the reasons, not the build', async () => {
+  using bench = await explainBench()
+  bench.write({ Dockerfile: app, 'src/a': '1', other: 'x' })
+  await bench.reasons()
+  const folder = join(bench.root, 'explain')
+  const journals = readdirSync(folder).filter((name) => name.endsWith('.journal'))
+  assert.is(journals.length, 1)
+  for (const name of journals) {
+    const text = readFileSync(join(folder, name), 'utf8')
+    const { value } = JSON.parse(text) as { value: unknown }
+    writeRecord(
+      join(folder, name),
+      JSON.parse(JSON.stringify(value, (key, inner: unknown) => (key === 'shown' ? undefined : inner))),
+    )
+  }
+  bench.write({ other: 'y' })
+  assert.equal(await bench.reasons(), ['COPY other /other <- never built here'])
+  bench.write({ other: 'z' })
+  assert.equal(await bench.reasons(), ['COPY other /other <- other changed'])
 })
 
 test('a check-out elsewhere, and another target, are compared with what was built before', async () => {

@@ -57,6 +57,49 @@ test('warnings are printed where they come up', () => {
   assert.is(plainOf([warning]), '\nwarning: use lower case [StageNameCasing]\n')
 })
 
+const started: BuildEvent = {
+  type: 'vertex-started',
+  id: 'x',
+  name: '[1/1] RUN make',
+  atMs: 6_000,
+  reason: { kind: 'new', text: 'new' },
+}
+const waited: readonly BuildEvent[] = [
+  {
+    ...{ type: 'waiting', id: 'x', name: '[1/1] RUN make', atMs: 4_000, isOver: false, work: 'runs this step' },
+    process: { pid: 4711, command: 'mille build -t app .\u001b[31m\nx', sinceMs: 1_000 },
+  },
+  { type: 'waiting', id: 'x', name: '[1/1] RUN make', atMs: 6_000, isOver: true, work: 'runs this step' },
+  started,
+  { type: 'log', id: 'x', atMs: 6_500, stream: 1, data: Buffer.from('made\n') },
+  { type: 'vertex-done', id: 'x', name: '[1/1] RUN make', atMs: 7_000, cached: false },
+]
+
+test('a step that waits for another process says for which, and its time begins when it runs', () => {
+  assert.is(
+    plainOf(waited),
+    `#1 [1/1] RUN make
+#1 waiting for process 4711 (mille build -t app .x, since 3 s), which runs this step
+#1 why: new
+#1 0.500 made
+#1 DONE 1.0s
+`,
+  )
+})
+
+test('rawjson has a wait as a status that ends', () => {
+  const lines: string[] = []
+  const display = openRawJson((line) => lines.push(line))
+  for (const event of waited) display.handle(event)
+  const statuses = lines.flatMap((line) => (JSON.parse(line) as { statuses?: Record<string, unknown>[] }).statuses ?? [])
+  assert.is(statuses.length, 2)
+  assert.is(statuses[0]?.id, statuses[1]?.id)
+  assert.is(statuses[0]?.vertex, 'x')
+  assert.equal(statuses[0]?.process, { pid: 4711, command: 'mille build -t app .\u001b[31m\nx', sinceMs: 1_000 })
+  assert.is(statuses[0]?.completed, undefined)
+  assert.is(statuses[1]?.completed, '1970-01-01T00:00:06.000Z')
+})
+
 test('rawjson is one object a line with the field names of BuildKit', () => {
   const lines: string[] = []
   const display = openRawJson((line) => lines.push(line))

@@ -102,6 +102,22 @@ test('running steps are shown live with the end of their output, and are gone wh
   assert.match(terminal.screen()[3] ?? '', /^✗ \[3\/3\] RUN false/)
 })
 
+test('a step that waits says for whom, and begins again when it runs after all', async () => {
+  const terminal = new FakeTerminal(100, 24)
+  const display = open(terminal)
+  const wait = { type: 'waiting', id: 'x', name: 'RUN make', work: 'runs this step' } as const
+  const process = { pid: 4711, command: 'mille build -t app .', sinceMs: 1_000 }
+  display.handle({ ...wait, atMs: 1_100, isOver: false, process })
+  await sleep(500)
+  const screen = terminal.screen().join('\n')
+  assert.ok(screen.includes('    waiting for process 4711 (mille build -t app ., since 0 s), which runs this step'), screen)
+  display.handle({ ...wait, atMs: 1_700, isOver: true })
+  display.handle({ type: 'vertex-started', id: 'x', name: 'RUN make', atMs: 1_700 })
+  display.handle({ type: 'vertex-done', id: 'x', name: 'RUN make', atMs: 2_700, cached: false })
+  display.close()
+  assert.match(terminal.screen()[0] ?? '', /^✓ RUN make +1\.0s$/)
+})
+
 test('transfers show their bytes', async () => {
   const terminal = new FakeTerminal(60, 24)
   const display = open(terminal)

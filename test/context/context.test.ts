@@ -1,6 +1,7 @@
 import {
   appendFileSync,
   chmodSync,
+  chownSync,
   linkSync,
   mkdirSync,
   readdirSync,
@@ -148,6 +149,43 @@ test('what is ignored or not selected is never opened and changes nothing', asyn
   assert.is.not(await digest(bench, root, {}, ignore), all)
   assert.is(await digest(bench, root, { from: ['a.txt'] }, ignore), one)
 })
+
+test('an ignored file is never opened and an ignored directory never listed', async () => {
+  if (process.geteuid?.() !== 0) {
+    console.log("SKIP: only root can take another user's place.")
+    return
+  }
+  await using temp = await tempDirectory()
+  const own = join(temp.path, 'own')
+  mkdirSync(own)
+  chownSync(own, 65534, 65534)
+  await using rootBench = openBench(temp.path)
+  await using bench = openBench(own)
+  const root = makeTree(join(temp.path, 'c'), { a: 'a', 'd/b': 'b', 'd/secret': 's', 'closed/f': 'f', 'other/f': 'f' })
+  const before = await digest(rootBench, root, {}, ['**/secret', 'closed', 'other'])
+  chmodSync(temp.path, 0o755)
+  chmodSync(join(root, 'd/secret'), 0)
+  chmodSync(join(root, 'closed'), 0)
+  chmodSync(join(root, 'other'), 0)
+  process.seteuid?.(65534)
+  try {
+    assert.is(await digest(bench, root, {}, ['**/secret', 'closed', 'other']), before)
+    await digest(bench, root, { from: ['d'] }, ['**/secret'])
+    await digest(bench, root, { from: ['a', 'd/b'] })
+    assert.is(await failureOf(digest(bench, root, { from: ['d'] })), 'CONTEXT_UNREADABLE')
+    assert.is(await failureOf(digest(bench, root, {}, ['**/secret', 'closed'])), 'CONTEXT_UNREADABLE')
+  } finally {
+    process.seteuid?.(0)
+  }
+})
+
+async function failureOf(work: Promise<unknown>): Promise<string> {
+  const error = await work.then(
+    () => 'it succeeded',
+    (reason: unknown) => reason,
+  )
+  return codeOf(error)
+}
 
 test('only the base name of a source counts: a renamed parent still hits', async () => {
   await using temp = await tempDirectory()

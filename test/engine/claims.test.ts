@@ -1,9 +1,10 @@
 /** Images from registries that say of a blob that it is a layer which it is not: that harms only themselves. */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { build } from '../../src/build.js'
+import type { BuildEvent } from '../../src/core/context.js'
 import { mediaTypes } from '../../src/core/descriptor.js'
 import { type DiffID, digestOf } from '../../src/core/digest.js'
 import { BuildError } from '../../src/core/errors.js'
@@ -27,9 +28,11 @@ function liar(): HandMade {
   return { ...other, config, manifest, blobs: new Map([...other.blobs, ...honest.blobs]) }
 }
 
-async function withImages(work: (host: string, root: string) => Promise<void>): Promise<void> {
+async function withImages(work: (host: string, root: string, asked: readonly string[]) => Promise<void>): Promise<void> {
   const images: Readonly<Record<string, HandMade>> = { honest, liar: liar() }
+  const asked: string[] = []
   await using server = await startFake((incoming, response) => {
+    asked.push(`${incoming.method} ${incoming.url}`)
     const [, repository = '', kind, name] = /^\/v2\/([^/]+)\/(manifests|blobs)\/(.+)$/.exec(incoming.url ?? '') ?? []
     const image = images[repository]
     const digest = (name ?? '') as ReturnType<typeof digestOf>
@@ -45,7 +48,7 @@ async function withImages(work: (host: string, root: string) => Promise<void>): 
     response.end(incoming.method === 'HEAD' ? undefined : body)
   })
   await using directory = await tempDirectory()
-  await within(60_000, work(server.host, directory.path))
+  await within(60_000, work(server.host, directory.path, asked))
 }
 
 function options(root: string): { root: string; stateDirectory: string; env: Record<string, string> } {
@@ -69,6 +72,22 @@ test('what one image says of a layer is not used for another image that has the 
       honest.layers.map(({ digest }) => digest),
     )
     assert.equal(record?.claims, undefined)
+  })
+})
+
+test('of several pulls at once one fetches each layer, and the others say that they wait for it', async () => {
+  await withImages(async (host, root, asked) => {
+    const waits: string[] = []
+    const onEvent = (event: BuildEvent): void => {
+      if (event.type === 'waiting' && !event.isOver) waits.push(`${event.process?.command} ${event.work}`)
+    }
+    const pull = (): Promise<unknown> =>
+      pullImage({ ...options(root), reference: `${host}/honest`, platform, command: 'mille pull honest', onEvent })
+    await Promise.all([pull(), pull(), pull()])
+    const blobs = asked.filter((line) => honest.layers.some(({ digest }) => line === `GET /v2/honest/blobs/${digest}`))
+    assert.is(blobs.length, honest.layers.length)
+    assert.match(waits.join('\n'), /^mille pull honest fetches layer [0-9a-f]{12}$/m)
+    assert.equal(readdirSync(join(root, 'store/claims')), [])
   })
 })
 

@@ -1,6 +1,6 @@
 /** COPY in tests: a base made of directories, a context, and the real runner with layers that are plain directories. */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type ContextView, openContext } from '../../src/context/context.js'
@@ -37,6 +37,7 @@ export function openBench(directory: string, ctx: Context = quietContext()): Ben
   const pool = createWorkerPool(2)
   const directories = new Map<string, string>()
   let count = 0
+  const whole = new Set<DiffID>()
   const layers: LayerPort = {
     directoriesOf: async (diffIds) => diffIds.map((id) => directories.get(id) ?? ''),
     async begin() {
@@ -56,11 +57,15 @@ export function openBench(directory: string, ctx: Context = quietContext()): Ben
         },
       }
     },
-    async finish(layer, { knownContent, digest }) {
-      const found = digestLayer(layer.upper)
+    isWhole: (diffId) => whole.has(diffId),
+    async finish(layer, { knownContent, digest, difference }) {
+      const below = difference && directories.get(difference.over)
+      const found = digestLayer(below === undefined ? layer.upper : [below, layer.upper])
       // What was planned must be what was written.
       if (digest !== undefined) assert.equal(digest, found)
+      if (difference !== undefined) assert.is(difference.entries, digestLayer(layer.upper).entries)
       for (const [path, sha256] of knownContent) {
+        if (difference !== undefined && !existsSync(fsPath(join(layer.upper, path)))) continue
         assert.is(
           createHash('sha256')
             .update(readFileSync(fsPath(join(layer.upper, path))))
@@ -71,11 +76,12 @@ export function openBench(directory: string, ctx: Context = quietContext()): Ben
       const { diffId, contentId, size } = found
       await layer.commit()
       directories.set(diffId, `${layer.upper}.done`)
+      if (difference === undefined) whole.add(diffId)
       return { kind: 'layer', diffId, contentId, size }
     },
   }
-  const runner = createCopyRunner({ layers, pool, viewOf: layerStack, nowMs: () => 1_700_000_000_000 })
   const memoDirectory = join(directory, 'memo')
+  const runner = createCopyRunner({ layers, pool, viewOf: layerStack, nowMs: () => 1_700_000_000_000, memoDirectory })
   return {
     pool,
     layers,

@@ -15,6 +15,7 @@ import { createHttpRunner } from '../../src/ops/http.js'
 import { createInlineRunner } from '../../src/ops/inline.js'
 import { createMkdirRunner } from '../../src/ops/mkdir.js'
 import type { OpResult } from '../../src/solver/ports.js'
+import { noClaims } from '../../src/store/claims.js'
 import type { Blobs } from '../../src/store/types.js'
 import { openBench } from '../helpers/copying.js'
 import { tempDirectory } from '../helpers/temp.js'
@@ -153,7 +154,7 @@ test('a download has mode 0600 and the time of Last-Modified, and is asked for a
     else response.end('content')
   })
   const blobs = plainBlobs(join(temp.path, 'blobs'))
-  const make = () => createHttpRunner({ blobs, memoDirectory: temp.path, env: {}, findSecret })
+  const make = () => createHttpRunner({ blobs, memoDirectory: temp.path, claims: noClaims, env: {}, findSecret })
   const op = httpOp(`${server.url}/file.txt`)
   const first = make()
   const key = await within(20_000, first.key?.(op, [], vertex(op), ctx) ?? Promise.reject())
@@ -171,7 +172,13 @@ test('a checksum that does not fit, a missing file and a server that is not ther
     if (request.url === '/file') response.end('content')
     else response.writeHead(404).end()
   })
-  const runner = createHttpRunner({ blobs: plainBlobs(join(temp.path, 'b')), memoDirectory: temp.path, env: {}, findSecret })
+  const runner = createHttpRunner({
+    blobs: plainBlobs(join(temp.path, 'b')),
+    memoDirectory: temp.path,
+    claims: noClaims,
+    env: {},
+    findSecret,
+  })
   const run = (op: HttpOp): Promise<unknown> => within(20_000, runner.run(op, [], vertex(op), ctx))
   const wrong = await failure(run(httpOp(`${server.url}/file`, `sha256:${'0'.repeat(64)}`)))
   assert.is(wrong.code, 'ADD_CHECKSUM_MISMATCH')

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type DiffID, type Digest, digestOf, hexOf } from '../../src/core/digest.js'
 import { digestLayer } from '../../src/layer/digest.js'
 import { type CollectOptions, collectGarbage } from '../../src/store/gc.js'
+import { layerFiles } from '../../src/store/layer-files.js'
 import { type OpenedStore, openStore } from '../../src/store/store.js'
 import type { LayerRecord } from '../../src/store/types.js'
 import { tempStore } from '../helpers/temp-store.js'
@@ -84,6 +86,28 @@ test('what images and records need stays, the rest goes', async () => {
   assert.equal(report.collected.map(({ kind }) => kind).sort(), ['blob', 'layer', 'layer', 'layer'])
   assert.is(report.bytes, 18)
   assert.equal((await collectGarbage(store, nothing)).collected, [])
+})
+
+test('the layer that another one lies over stays with it, and without it that one has no files', async () => {
+  let [lower, upper] = [{} as LayerRecord, {} as LayerRecord]
+  await using store = await filledStore(async (writer) => {
+    lower = await makeLayer(writer, 'a')
+    const other = await makeLayer(writer, 'b')
+    upper = writer.layers.save({ ...other, diffId: digestOf('a and b') as string as DiffID, over: lower.diffId })
+    makeRecord(writer, 'COPY', [upper.diffId])
+  })
+  await collectGarbage(store, nothing)
+  assert.ok(store.layers.arePresent([upper.diffId, lower.diffId]))
+  assert.is(countOf(store).snapshots, 2, 'the part has no record of its own any more')
+  const directories = layerFiles(store, store.layers.find(upper.diffId))
+  assert.equal(
+    directories,
+    [lower, upper].map(({ snapshot = '' }) => store.snapshots.pathOf(snapshot)),
+  )
+  await using later = await openStore(store.root)
+  renameSync(later.snapshots.pathOf(lower.snapshot ?? ''), join(store.root, 'away'))
+  assert.not.ok(later.layers.arePresent([upper.diffId]))
+  assert.is(later.layers.find(upper.diffId), undefined)
 })
 
 test('records and images go as they are asked for', async () => {
