@@ -137,6 +137,26 @@ for (const kind of ['registry', 's3', 'gha'] as const) {
     }))
 }
 
+test('a step that takes a file of another stage is found by that file, whatever else the stage has', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    const path = join(one.directory, 'cache')
+    const stages = (version: string): { name: string; text: string } => ({
+      name: 'Dockerfile',
+      text: [
+        `FROM ${busybox} AS make`,
+        `RUN echo same > /taken && echo ${version} > /other`,
+        `FROM ${busybox}`,
+        'COPY --from=make /taken /',
+        'RUN --mount=type=bind,from=make,source=/taken,target=/taken cp /taken /copied && date +%N > /now',
+      ].join('\n'),
+    })
+    await one.build({ dockerfile: stages('1'), cacheTo: [{ type: 'local', path, mode: 'max' }] })
+    assert.is(one.ran().length, 3)
+    await two.build({ dockerfile: stages('2'), cacheFrom: [{ type: 'local', path }] })
+    assert.equal(two.ran(), ['RUN echo same > /taken && echo 2 > /other'])
+  }))
+
 test('an image carries its cache inline', () =>
   machines(2, async ([one, two]) => {
     if (one === undefined || two === undefined) return
