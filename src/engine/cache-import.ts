@@ -32,6 +32,8 @@ export interface Imports extends AsyncDisposable {
   distrust(diffId: DiffID): boolean
   /** The newest files of a cache mount, and where they are. */
   mountOf(key: string): { readonly mount: CachedMount; readonly backend: CacheBackend } | undefined
+  /** Which of these steps each cache has. */
+  foreseen(steps: readonly Digest[]): readonly CacheSummary[]
   /** What came of it, once the build is done; warns of results that are not what a cache with `trust=verify` says. */
   summaries(
     steps: readonly SolvedVertex[],
@@ -95,6 +97,14 @@ export async function openImports(
       }
       return undefined
     },
+    foreseen: (steps) => [
+      ...opened.flatMap(({ nothing }) => nothing ?? []),
+      ...imported.map(({ backend: { name }, document, from }) => {
+        const found = from.trust === 'verify' ? [] : steps.filter((key) => document.entries.has(key))
+        const records = count(countSteps(document), 'record', 'records')
+        return { name, text: `${records} in ${name}, ${found.length} hit` }
+      }),
+    ],
     summaries: (steps, recordOf, ctx, restoredMounts) => [
       ...opened.flatMap(({ nothing }) => nothing ?? []),
       ...imported.map((cache) => summaryOf(cache, steps, recordOf, ctx)),

@@ -273,6 +273,8 @@ export interface BuiltStep {
 export interface DryRunResult {
   readonly steps: readonly LoggedStep[]
   readonly warnings: readonly Diagnostic[]
+  /** What is found in the caches of `cacheFrom`. */
+  readonly caches: readonly CacheSummary[]
 }
 
 /** One image of a build. */

@@ -26,6 +26,8 @@ export interface RemoteCache extends AsyncDisposable {
   readonly travel: CacheTravel
   /** Takes the word of no cache for this layer any more. */
   distrust(diffId: DiffID): boolean
+  /** Which of these steps each cache has. */
+  foreseen(steps: readonly Digest[]): readonly CacheSummary[]
   /** Writes the caches, and says what was taken and written. */
   finish(solved: readonly SolvedPlan[]): Promise<readonly CacheSummary[]>
 }
@@ -78,6 +80,10 @@ class OpenCache implements RemoteCache {
 
   distrust(diffId: DiffID): boolean {
     return this.#imports.distrust(diffId)
+  }
+
+  foreseen(steps: readonly Digest[]): readonly CacheSummary[] {
+    return this.#imports.foreseen(steps)
   }
 
   annotator(solved: readonly SolvedPlan[]): Annotate | undefined {

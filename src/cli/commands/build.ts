@@ -39,7 +39,8 @@ export const command = defineCommand({
     const { build, dryRun } = await import('../../build.js')
     const format = values.explain ?? (values['dry-run'] ? 'text' : undefined)
     if (values['dry-run']) {
-      const { steps } = await dryRun({ ...engineOptions(shell, shell.emit), ...flags, ...files })
+      const { steps, caches } = await dryRun({ ...engineOptions(shell, shell.emit), ...flags, ...files })
+      for (const { text } of caches) shell.note(text)
       await printReport({ dryRun: true, steps }, format, shell)
       return 0
     }
