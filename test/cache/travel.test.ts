@@ -2,9 +2,13 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { dryRun } from '../../src/build.js'
+import { quietContext } from '../../src/core/context.js'
+import type { Manifest } from '../../src/core/descriptor.js'
+import { digestOf } from '../../src/core/digest.js'
 import type { CacheFrom, CacheTo } from '../../src/engine/options.js'
 import { placeKinds, startPlace } from '../helpers/cache-places.js'
 import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
@@ -172,6 +176,8 @@ test('an image carries its cache inline', () =>
     await two.build({ dockerfile, outputs: [{ type: 'local', dest }] })
     assert.equal(two.ran(), [])
     assert.is(readFileSync(join(dest, 'second'), 'utf8').length, 68)
+    await one.build({ dockerfile, tags: [ref], push: true, squash: 'all', cacheTo: [{ type: 'inline' }] })
+    assert.ok(one.events.some((event) => event.type === 'warning' && event.diagnostic.code === 'CacheEmpty'))
   }))
 
 test('a directory holds what the last build used, and nothing else', () =>
@@ -224,6 +230,27 @@ for (const kind of placeKinds) {
       assert.ok(three.events.some((event) => event.type === 'warning' && event.diagnostic.message.includes('cannot be had')))
     }))
 }
+
+test('a layer that unpacks to far more than its record says is a miss with a warning', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    await using at = await startPlace('local')
+    const zeros = { name: 'Dockerfile', text: `FROM ${busybox}\nRUN head -c 80000000 /dev/zero > /zeros\n` }
+    await one.build({ dockerfile: zeros, cacheTo: [{ ...at.place, mode: 'max' }] })
+    await using place = at.open()
+    const [found] = await place.readManifests(quietContext())
+    const manifest = JSON.parse(String(found?.bytes)) as Manifest
+    const text = (await place.readBlob(manifest.config, 1 << 20, quietContext())).toString()
+    const bytes = Buffer.from(text.replace(/"size":80000\d{3}/g, '"size":10'))
+    assert.ok(bytes.length < text.length)
+    const config = { ...manifest.config, digest: digestOf(bytes), size: bytes.length }
+    await place.putBlob(config, async () => Readable.from([bytes]), [], 'test', quietContext())
+    await place.swap(Buffer.from(JSON.stringify({ ...manifest, config })), [], quietContext())
+    const dest = join(two.directory, 'out')
+    await two.build({ dockerfile: zeros, cacheFrom: [at.place], outputs: [{ type: 'local', dest }] })
+    assert.is(two.ran().length, 1)
+    assert.ok(two.events.some((event) => event.type === 'warning' && event.diagnostic.message.includes('cannot be had')))
+  }))
 
 test('what is at the reference and is no cache is a warning when it is read, and an error when it would be replaced', () =>
   machines(1, async ([one]) => {
