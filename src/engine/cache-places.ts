@@ -55,8 +55,7 @@ function withEnvironment(place: S3CacheSettings, env: EngineSettings['env']): S3
   const isGiven = place.accessKeyId !== undefined
   // Elsewhere than at Amazon regions have no meaning, but the signature has one.
   const region = place.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? (place.endpointUrl && 'us-east-1')
-  if (isGiven || env.AWS_PROFILE !== undefined || !env.AWS_ACCESS_KEY_ID || !env.AWS_SECRET_ACCESS_KEY)
-    return { ...place, region }
+  if (isGiven || env.AWS_PROFILE || !env.AWS_ACCESS_KEY_ID || !env.AWS_SECRET_ACCESS_KEY) return { ...place, region }
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: sessionToken } = env
   return { ...place, region, accessKeyId, secretAccessKey, sessionToken }
 }
