@@ -39,7 +39,7 @@ export async function withEngine<Result>(options: EngineOptions, work: (engine: 
     await using scope = new Scope()
     return await work(await openEngine(settings, scope))
   } catch (error) {
-    throw settings.signal.aborted ? cancelled(settings.signal.reason) : explained(error, settings.root)
+    throw settings.signal.aborted ? cancelled(settings.signal.reason) : explained(firstFailure(error), settings.root)
   }
 }
 
@@ -74,7 +74,7 @@ async function openSandbox(settings: EngineSettings, emit: (event: BuildEvent) =
 }
 
 async function openRegistry({ env, home, insecureRegistries }: EngineSettings): Promise<RegistryClient> {
-  const [{ createRegistryClient }, { loadCredentials }, { proxyFromEnv }, { systemCaFiles }] = await Promise.all([
+  const [{ createRegistryClient }, { loadCredentials }, { proxyFromEnv }, { tlsSettingsFrom }] = await Promise.all([
     import('../registry/client.js'),
     import('../registry/credentials.js'),
     import('../registry/proxy.js'),
@@ -84,7 +84,7 @@ async function openRegistry({ env, home, insecureRegistries }: EngineSettings): 
     credentials: loadCredentials({ env, home }),
     proxy: proxyFromEnv(env),
     insecureRegistries,
-    tls: { certsDirectories: ['/etc/containers/certs.d', '/etc/docker/certs.d'], caFiles: systemCaFiles(env) },
+    tls: { ...tlsSettingsFrom(env), certsDirectories: ['/etc/containers/certs.d', '/etc/docker/certs.d'] },
   })
 }
 
@@ -95,6 +95,12 @@ export function once<Result>(make: () => Promise<Result>): () => Promise<Result>
     made ??= make()
     return made
   }
+}
+
+/** What went wrong first, where letting go of things then failed too. */
+function firstFailure(error: unknown): unknown {
+  const isSuppressed = error instanceof Error && error.name === 'SuppressedError' && 'suppressed' in error
+  return isSuppressed ? firstFailure(error.suppressed) : error
 }
 
 function cancelled(reason: unknown): CancelledError {

@@ -1,5 +1,5 @@
 /**
- * Every kind of file in a store emptied, cut, overwritten, replaced and removed: a build then gives the right image, from what is
+ * Every kind of file in a store emptied, cut, changed, replaced and removed: a build then gives the right image, from what is
  * left or by making it anew, and everything else that reads the store goes on.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -27,6 +27,7 @@ import { startFake } from '../helpers/registry.js'
 import { tempDirectory } from '../helpers/temp.js'
 import { imageOf } from '../registry/image.js'
 
+const isThorough = process.env.MILLE_DAMAGE_ALL === '1'
 const noBuild = await whyNoBuild()
 
 const platform = { os: 'linux', architecture: 'amd64' }
@@ -107,7 +108,6 @@ function replace(path: string, bytes: string | Uint8Array): void {
 const damages: Readonly<Record<string, Damage>> = {
   emptied: (path) => replace(path, ''),
   cut: (path) => replace(path, readFileSync(path).subarray(0, statSync(path).size / 2)),
-  overwritten: (path) => replace(path, Buffer.alloc(statSync(path).size + 10, 0xa5)),
   'of another form': (path) => replace(path, '{"value":[null],"key":1,"version":"x","parsed":{"ast":null}}\n'),
   'with one bit changed': (path) => {
     const bytes = readFileSync(path)
@@ -123,7 +123,7 @@ const damages: Readonly<Record<string, Damage>> = {
 }
 
 /** The damages after which a build of something else is made too. */
-const isEdited = ['of another form', 'with one bit changed']
+const isEdited = ['with one bit changed']
 
 /** The files of a store, relative to it, by kind: their folder and ending. What layers hold is left out. */
 function filesByKind(root: string): Map<string, string[]> {
@@ -185,8 +185,10 @@ function filesIn(path: string): string[] {
 
 test('whatever file of a store is damaged, the next builds give the right image', async () => {
   await withSite(async (site) => {
-    for (const [kind, paths] of filesByKind(site.pristine)) {
+    for (const [k, [kind, paths]] of [...filesByKind(site.pristine)].entries()) {
       for (const [i, [what, damage]] of Object.entries(damages).entries()) {
+        // In turn, so that each damage is done to several kinds; all to all takes a few minutes.
+        if (!isThorough && (i + k) % 2 > 0) continue
         // The files of a kind in turn.
         const chosen = paths[i % paths.length] ?? ''
         await survive(site, `${kind} ${what} (${chosen})`, isEdited.includes(what), (root) =>
