@@ -1,5 +1,6 @@
 /** The questions about the cache: builds of nothing, early cutoff, a cache that travels, and what the cache itself costs. */
 import { join } from 'node:path'
+import { gcQuestion } from './gc.js'
 import type { OwnQuestion, Question } from './harness.js'
 import { makeApplication, makeChain, stepsRun } from './inputs.js'
 import { keyQuestion } from './keys.js'
@@ -17,6 +18,7 @@ export function cacheQuestions({ scratch, prefix }: Setting): Questions {
     ['cutoff', () => [earlyCutoff(inputs('cutoff'), tag('cutoff'), prefix)]],
     ['cache', () => [cacheImport(inputs('cache'), tag, prefix)]],
     ['keys', () => [keyQuestion()]],
+    ['gc', () => [gcQuestion(join(scratch, 'gc'))]],
   ])
 }
 

@@ -31,7 +31,16 @@ export const verbs: Readonly<Record<string, Verb>> = {
   push: { summary: 'Send an image to a registry', load: () => import('./commands/push.js') },
   login: { summary: 'Save credentials for a registry', load: () => import('./commands/login.js') },
   logout: { summary: 'Forget the credentials for a registry', load: () => import('./commands/logout.js') },
-  prune: { summary: 'Remove what no image needs', load: () => import('./commands/prune.js') },
+  du: { summary: 'Show what takes the space of the store', load: () => import('./commands/du.js') },
+  prune: { summary: 'Remove cached results and what nothing needs', load: () => import('./commands/prune.js') },
+  'image prune': {
+    summary: 'Remove images without a name, or all images',
+    load: () => import('./commands/image-prune.js'),
+  },
+  'system prune': {
+    summary: 'Remove images without a name and cached results',
+    load: () => import('./commands/system-prune.js'),
+  },
   doctor: { summary: 'Check what this machine can do', load: () => import('./commands/doctor.js') },
   version: { summary: 'Show versions', load: () => import('./commands/version.js') },
   lint: { summary: 'Check Dockerfiles for mistakes and bad habits', load: () => import('./commands/lint.js') },
@@ -59,14 +68,13 @@ export const aliases: Readonly<Record<string, string>> = {
   'image load': 'load',
   'image pull': 'pull',
   'image push': 'push',
-  'image prune': 'prune',
   'builder prune': 'prune',
   'buildx history ls': 'history ls',
   'buildx history inspect': 'history inspect',
   'buildx history logs': 'history logs',
   'buildx history rm': 'history rm',
   'buildx prune': 'prune',
-  'system prune': 'prune',
+  'buildx du': 'du',
 }
 
 /** What the first words of a command line name. */

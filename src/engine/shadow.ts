@@ -20,7 +20,7 @@ export async function openShadow(real: Store): Promise<Store> {
     layers: shadowLayers(real.layers, own.layers),
     images: shadowImages(real.images, own.images),
     snapshots: { prepare: () => own.snapshots.prepare(), pathOf: real.snapshots.pathOf, has: real.snapshots.has },
-    records: { find: (key) => real.records.find(key), save: () => undefined },
+    records: { find: real.records.peek, peek: real.records.peek, save: () => undefined },
     hold: () => undefined,
     // Explanations are only read in a dry run.
     directory: (name) => (name === 'explain' ? join(real.root, name) : own.directory(name)),

@@ -3,8 +3,9 @@
  *
  * The locks are flocks, so they hold between processes too and end with them. Uid, gid and mode are part of what a cache
  * starts from, hence of its identity (semantics.md 89). A new cache is filled under another name: it is there when it is whole.
+ * Garbage collection holds the lock of what it removes, and removes the lock file too.
  */
-import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync, renameSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, existsSync, fstatSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { canonicalJson } from '../core/canonical.js'
@@ -14,6 +15,9 @@ import type { ExecMount } from '../graph/op.js'
 import { randomName } from '../io/fs.js'
 import { removeFiles } from '../io/remove-files.js'
 import { tryLock } from '../io/sys.js'
+import type { CacheMountNote } from '../store/inventory-folders.js'
+import { writeRecord } from '../store/record-file.js'
+import { noteUse, startUse } from '../store/use.js'
 
 /** A cache mount of an op. */
 export type CacheMount = Extract<ExecMount, { kind: 'cache' }>
@@ -77,10 +81,21 @@ export async function holdCache(mount: CacheMount, place: CachePlace, ctx: Conte
   try {
     if (hostPath === undefined && !existsSync(path)) await makeCache(path, identity, mount, place, ctx)
     if (hostPath === undefined && path === base) place.travel?.used(identity, mount.id, path)
+    if (hostPath === undefined) noteMountUse(base, mount)
     held = true
     return { path: hostPath ?? path, [Symbol.dispose]: () => closeSync(fd) }
   } finally {
     if (!held) closeSync(fd)
+  }
+}
+
+/** For `mille du`: what the cache is called, and when it was used. */
+function noteMountUse(base: string, { id, target }: CacheMount): void {
+  const path = `${base}.id`
+  if (existsSync(path)) noteUse(path, Date.now())
+  else {
+    writeRecord(path, { id, target, createdAt: Date.now() } satisfies CacheMountNote)
+    startUse(path, Date.now())
   }
 }
 
@@ -117,13 +132,17 @@ async function waitFor(lockPath: string, how: 'shared' | 'exclusive', ctx: Conte
 
 /** The lock file lies beside the directory: what is in the directory belongs to the steps. */
 function tryHold(lockPath: string, how: 'shared' | 'exclusive'): number | undefined {
-  const fd = openSync(lockPath, 'a', 0o600)
-  let held = false
-  try {
-    held = tryLock(fd, how)
-    return held ? fd : undefined
-  } finally {
-    if (!held) closeSync(fd)
+  for (;;) {
+    const fd = openSync(lockPath, 'a', 0o600)
+    let held = false
+    try {
+      if (!tryLock(fd, how)) return undefined
+      // Between the two a collection may have removed the file: then this is the lock of nothing.
+      held = statSync(lockPath, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino
+      if (held) return fd
+    } finally {
+      if (!held) closeSync(fd)
+    }
   }
 }
 

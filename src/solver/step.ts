@@ -100,6 +100,7 @@ async function findByContent(
   const diffIds = inputs.flatMap((input) => input.layers?.diffIds ?? [])
   const mayTurnOut = diffIds.some((diffId) => layers.contentIdOf(diffId) === undefined) && !layers.areHere(diffIds)
   if (record !== undefined || !mayTurnOut) return { key, record }
+  expectSteps(item.vertex, solving)
   await fetchInputs(item.vertex, inputs, solving)
   const known = contentKeyOf(item, inputs, solving)
   return { key: known, record: find(known) }

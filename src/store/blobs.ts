@@ -219,6 +219,7 @@ function adoptFile(session: Session, path: string, digest: Digest): void {
 /** Gives a finished file its name. A blob that is there already has the same bytes: it is simply replaced. */
 function place(session: Session, temporary: string, digest: Digest): void {
   mkdirSync(session.layout.folder('blobs/sha256'), { recursive: true })
+  session.added(statSync(temporary).size)
   renameSync(temporary, session.layout.blob(digest))
 }
 

@@ -151,6 +151,7 @@ function merge(session: Session, record: LayerRecord): LayerRecord {
   const saved: SavedLayer = { ...merged, bootId: session.bootId }
   if (JSON.stringify(existing) !== JSON.stringify(merged)) writeRecord(session.layout.layer(record.diffId), saved)
   if (record.snapshot !== undefined && snapshot !== record.snapshot) dropSnapshot(session, record.snapshot)
+  else if (record.snapshot !== undefined && existing?.snapshot === undefined) session.added(record.size)
   return merged
 }
 

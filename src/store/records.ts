@@ -1,40 +1,35 @@
 /** Cache records: finished steps by key. Whether the layers they name are still there is for the caller to ask. */
-import { statSync, utimesSync } from 'node:fs'
-import { isDigest, parseDiffId } from '../core/digest.js'
-import { systemCode } from '../core/errors.js'
+import { type Digest, isDigest, parseDiffId } from '../core/digest.js'
 import { isObject, isTextList, readRecord, writeRecord } from './record-file.js'
 import type { Session } from './session.js'
 import type { Records, StoredRecord } from './types.js'
+import { noteUse, startUse } from './use.js'
 
-/** The cache records of a store. */
+/** The cache records of a store. What is found is noted as used, once for each opening: garbage collection takes the longest unused first. */
 export function openRecords(session: Session): Records {
+  const noted = new Set<string>()
+  const peek = (key: Digest): StoredRecord | undefined => {
+    const record = readRecord(session.layout.record(key), isStoredRecord)
+    return record?.key === key ? record : undefined
+  }
   return {
+    peek,
     find(key) {
+      const record = peek(key)
       const path = session.layout.record(key)
-      const record = readRecord(path, isStoredRecord)
-      if (record?.key !== key) return undefined
-      noteUse(path)
+      if (record === undefined || noted.has(path)) return record
+      noteUse(path, Date.now())
+      noted.add(path)
       return record
     },
     save(record) {
-      writeRecord(session.layout.record(record.key), record)
+      const path = session.layout.record(record.key)
+      writeRecord(path, record)
+      startUse(path, Date.now())
+      noted.add(path)
     },
   }
 }
-
-/** Use is remembered in the file's mtime, to the hour: garbage collection takes the longest unused first. */
-function noteUse(path: string): void {
-  const now = Date.now()
-  try {
-    if (now - statSync(path).mtimeMs > useGranularityMs) utimesSync(path, now / 1000, now / 1000)
-  } catch (error) {
-    // Collected a moment ago, or a store that may only be read.
-    const code = systemCode(error)
-    if (code !== 'ENOENT' && code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw error
-  }
-}
-
-const useGranularityMs = 3_600_000
 
 /** True for a value of the form of a cache record. */
 export function isStoredRecord(value: unknown): value is StoredRecord {

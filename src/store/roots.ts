@@ -1,21 +1,22 @@
 /** What of a store is needed: by images, by cache records, by processes that live. */
-import { statSync } from 'node:fs'
 import { type DiffID, hexOf } from '../core/digest.js'
-import { imagesOfTag, listImages, listTags } from './images.js'
+import { listImages } from './images.js'
 import { isSavedLayer } from './layers.js'
 import { listFolder, liveLeases } from './lock.js'
 import { partsOfManifest } from './oci-index.js'
-import { readRecord } from './record-file.js'
+import { ReadCache } from './read-cache.js'
 import { isStoredRecord } from './records.js'
 import type { Session } from './session.js'
 import type { LayerRecord, StoredImage, StoredRecord } from './types.js'
+import { type Use, useOf } from './use.js'
 
 /** A cache record in its file. */
 export interface FoundRecord {
   readonly path: string
   readonly record: StoredRecord
-  /** ms since 1970: the later of making and finding it. */
-  readonly lastUsedAt: number
+  readonly use: Use
+  /** Of the file, on the disk. */
+  readonly size: number
 }
 
 /** Names of files in the folders of the store: what must stay. */
@@ -29,14 +30,14 @@ export interface Needed {
 }
 
 /** All cache records; what cannot be read is not among them. */
-export function listRecords(session: Session): FoundRecord[] {
+export function listRecords(session: Session, cache: ReadCache): FoundRecord[] {
   const folder = session.layout.folder('records')
   return listFolder(folder).flatMap((part) =>
     listRecordFiles(`${folder}/${part}`).flatMap((file) => {
       const path = `${folder}/${part}/${file}`
-      const record = readRecord(path, isStoredRecord)
-      const stats = statSync(path, { throwIfNoEntry: false })
-      return record === undefined || stats === undefined ? [] : [{ path, record, lastUsedAt: stats.mtimeMs }]
+      const found = cache.read(path, isStoredRecord)
+      if (found === undefined) return []
+      return [{ path, record: found.value, use: useOf(found.stats), size: found.stats.blocks * 512 }]
     }),
   )
 }
@@ -47,19 +48,17 @@ function listRecordFiles(folder: string): string[] {
 }
 
 /** All layer records by the hex of their DiffID. */
-export function listLayers({ layout }: Session, folder: string = layout.folder('layers')): Map<string, LayerRecord> {
+export function listLayers(
+  { layout }: Session,
+  cache: ReadCache = new ReadCache(),
+  folder: string = layout.folder('layers'),
+): Map<string, LayerRecord> {
   const layers = new Map<string, LayerRecord>()
   for (const file of listRecordFiles(folder)) {
-    const record = readRecord(`${folder}/${file}`, isSavedLayer)
+    const record = cache.read(`${folder}/${file}`, isSavedLayer)?.value
     if (record !== undefined) layers.set(hexOf(record.diffId), record)
   }
   return layers
-}
-
-/** Images that no name points to. */
-export function danglingImages(session: Session): StoredImage[] {
-  const named = new Set(listTags(session).flatMap(imagesOfTag))
-  return listImages(session).filter((image) => !named.has(image.id))
 }
 
 /**
@@ -67,9 +66,13 @@ export function danglingImages(session: Session): StoredImage[] {
  *
  * @param doomed images that are about to go: they count only if a name or a living process needs them
  */
-export function findNeeded(session: Session, doomed: ReadonlySet<string>, records: readonly StoredRecord[]): Needed {
-  const pins = new Set(liveLeases(session.layout, session.leaseName()).flatMap((lease) => [...lease.pins]))
-  for (const pin of session.pins()) pins.add(pin)
+export function findNeeded(
+  session: Session,
+  doomed: ReadonlySet<string>,
+  records: readonly StoredRecord[],
+  cache: ReadCache = new ReadCache(),
+): Needed {
+  const pins = findPins(session)
   const pinned = (kind: string): string[] =>
     [...pins].filter((pin) => pin.startsWith(`${kind}:`)).map((pin) => pin.slice(kind.length + 1))
   const images = listImages(session).filter((image) => !doomed.has(hexOf(image.id)))
@@ -81,11 +84,12 @@ export function findNeeded(session: Session, doomed: ReadonlySet<string>, record
   }
   for (const image of images) {
     addLayers(image.diffIds)
-    addBlobsOf(session, image, blobs)
+    for (const blob of blobsOfImage(session, image)) blobs.add(blob)
   }
   for (const record of records) addLayers(record.layers)
   // What a collection put aside a moment ago may turn out to be needed, and then so is what it is made of.
-  const known = new Map([...listLayers(session, `${session.layout.folder('condemned')}/layers`), ...listLayers(session)])
+  const aside = listLayers(session, cache, `${session.layout.folder('condemned')}/layers`)
+  const known = new Map([...aside, ...listLayers(session, cache)])
   // A set that grows is gone through to its end: a rewritten layer may lie over another one.
   for (const hex of layers) {
     const layer = known.get(hex)
@@ -101,11 +105,20 @@ export function findNeeded(session: Session, doomed: ReadonlySet<string>, record
   return { images: new Set(images.map((image) => hexOf(image.id))), layers, snapshots, blobs }
 }
 
-function addBlobsOf(session: Session, image: StoredImage, blobs: Set<string>): void {
-  blobs.add(hexOf(image.id))
+/** What living processes rely on, this one too. */
+export function findPins(session: Session): ReadonlySet<string> {
+  const pins = new Set(liveLeases(session.layout, session.leaseName()).flatMap((lease) => [...lease.pins]))
+  for (const pin of session.pins()) pins.add(pin)
+  return pins
+}
+
+/** All blobs that an image needs: config, manifests and what they name, attestations. As hex. */
+export function blobsOfImage(session: Session, image: StoredImage): Set<string> {
+  const blobs = new Set([hexOf(image.id)])
   for (const { predicate } of image.attestations?.items ?? []) blobs.add(hexOf(predicate.digest))
   for (const manifest of image.manifests) {
     blobs.add(hexOf(manifest.digest))
     for (const part of partsOfManifest(session, manifest) ?? []) blobs.add(hexOf(part.digest))
   }
+  return blobs
 }

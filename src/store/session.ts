@@ -6,6 +6,7 @@
 import { existsSync } from 'node:fs'
 import { StoreError } from '../core/errors.js'
 import { awaitCollecting } from './collecting.js'
+import { noteAdded } from './gc-state.js'
 import type { Layout } from './layout.js'
 import { type Lease, type Pin, removeTree, takeLease } from './lock.js'
 
@@ -25,6 +26,8 @@ export interface Session {
   unpin(pin: Pin): void
   /** What this process relies on so far. */
   pins(): Iterable<Pin>
+  /** Notes that the store has grown: garbage collection asks how much. */
+  added(bytes: number): void
   /** Removes a directory, out of sight at once; `close` waits for the rest. */
   discard(path: string): void
   close(): Promise<void>
@@ -41,6 +44,7 @@ export function openSession(layout: Layout, bootId: string): Session {
     awaitCollecting(layout)
     return lease
   }
+  let addedBytes = 0
   return {
     layout,
     bootId,
@@ -66,6 +70,9 @@ export function openSession(layout: Layout, bootId: string): Session {
       pins.delete(pin)
     },
     pins: () => pins,
+    added(bytes) {
+      addedBytes += bytes
+    },
     discard(path) {
       const removal = removeTree(layout, path)
       // Whatever went wrong is thrown by `close`, which waits for it.
@@ -75,6 +82,7 @@ export function openSession(layout: Layout, bootId: string): Session {
     async close() {
       const results = await Promise.allSettled(removals)
       await lease?.release()
+      if (addedBytes > 0) noteAdded(layout, addedBytes)
       const failure = results.find((result) => result.status === 'rejected')
       if (failure !== undefined) throw failure.reason
     },

@@ -9,7 +9,8 @@ import { type Digest, hexOf } from '../core/digest.js'
 import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
 import { listFolder } from './lock.js'
 
-const keptFiles = 30
+/** Builds collect often and little. */
+const keptFiles = 100
 /** Enough of a key to know it again. */
 const keyLength = 20
 

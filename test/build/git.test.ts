@@ -169,7 +169,7 @@ gitTest('prune takes the repositories, and a build fetches again', async ({ root
   assert.is((await mille(root, ['prune', '--filter', 'until=1h', '--filter', 'type=source.git.checkout'])).code, 0)
   assert.is(repositories().length, 1)
   const pruned = await mille(root, ['prune', '--verbose', '--filter', 'type=source.git.checkout'])
-  assert.match(pruned.stdout, /^git [0-9a-f]+\.git/m)
+  assert.ok(pruned.stdout.includes(`Description:    git repository ${url.replace(/\.git$/, '')}`), pruned.stdout)
   assert.is(repositories().length, 0)
   assert.match((await build(dockerfile)).stderr, /CACHED/)
   assert.is((await build(dockerfile, ['--no-cache'])).code, 0)

@@ -10,9 +10,9 @@ import { BuildError } from '../../src/core/errors.js'
 import type { ImageConfig } from '../../src/core/image.js'
 import type { BuildResult } from '../../src/engine/options.js'
 import { loadImages, saveImages } from '../../src/index.js'
-import { collectGarbage } from '../../src/store/gc.js'
 import { openStore } from '../../src/store/store.js'
 import { projectRoot, runProgram } from '../helpers/cli.js'
+import { collect, everything } from '../helpers/collect.js'
 import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
 import { rawTar } from '../helpers/raw-tar.js'
 import { within } from '../helpers/within.js'
@@ -118,14 +118,7 @@ reproTest('a rewritten image is a base like any other, also after the cache is g
   const { imageId } = await bench.build({ ...withEpoch, tags: ['app:1'] })
   {
     await using store = await openStore(bench.root)
-    await collectGarbage(store, {
-      images: 'dangling',
-      records: 'all',
-      cacheMounts: true,
-      logs: true,
-      gitRepositories: true,
-      dryRun: false,
-    })
+    await collect(store, everything)
   }
   bench.write({ Dockerfile: 'FROM app:1\nRUN stat -c %Y /d /d/a\n' })
   await bench.build()

@@ -52,7 +52,7 @@ test('docker’s longer spellings lead to verbs, and words that are none are tol
   assert.equal(resolveVerb(['image', 'lss']), {
     kind: 'unknown',
     word: 'image lss',
-    known: Object.keys(aliases).filter((alias) => alias.startsWith('image ')),
+    known: [...Object.keys(verbs), ...Object.keys(aliases)].filter((words) => words.startsWith('image ')),
   })
   assert.is(resolveVerb(['constructor']).kind, 'unknown')
 })

@@ -1,5 +1,5 @@
 /**
- * Every kind of file in a store emptied, cut, overwritten, replaced and removed: a build then gives the right image, from what is
+ * Every kind of file in a store emptied, cut, changed, replaced and removed: a build then gives the right image, from what is
  * left or by making it anew, and everything else that reads the store goes on.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -17,16 +17,17 @@ import { layerStack } from '../../src/layer/stack.js'
 import { readTextInView } from '../../src/ops/read-text.js'
 import { layerDirectories } from '../../src/ops/stack.js'
 import { listBuilds, readBuild, readBuildEvents } from '../../src/store/builds.js'
-import { collectGarbage } from '../../src/store/gc.js'
 import { openStore } from '../../src/store/store.js'
 import { verifyStore } from '../../src/store/verify.js'
 import { baseTar } from '../helpers/bases.js'
 import { mille, milleOk, mustRun } from '../helpers/cli.js'
+import { collect } from '../helpers/collect.js'
 import { whyNoBuild } from '../helpers/engine.js'
 import { startFake } from '../helpers/registry.js'
 import { tempDirectory } from '../helpers/temp.js'
 import { imageOf } from '../registry/image.js'
 
+const isThorough = process.env.MILLE_DAMAGE_ALL === '1'
 const noBuild = await whyNoBuild()
 
 const platform = { os: 'linux', architecture: 'amd64' }
@@ -107,7 +108,6 @@ function replace(path: string, bytes: string | Uint8Array): void {
 const damages: Readonly<Record<string, Damage>> = {
   emptied: (path) => replace(path, ''),
   cut: (path) => replace(path, readFileSync(path).subarray(0, statSync(path).size / 2)),
-  overwritten: (path) => replace(path, Buffer.alloc(statSync(path).size + 10, 0xa5)),
   'of another form': (path) => replace(path, '{"value":[null],"key":1,"version":"x","parsed":{"ast":null}}\n'),
   'with one bit changed': (path) => {
     const bytes = readFileSync(path)
@@ -123,7 +123,7 @@ const damages: Readonly<Record<string, Damage>> = {
 }
 
 /** The damages after which a build of something else is made too. */
-const isEdited = ['of another form', 'with one bit changed']
+const isEdited = ['with one bit changed']
 
 /** The files of a store, relative to it, by kind: their folder and ending. What layers hold is left out. */
 function filesByKind(root: string): Map<string, string[]> {
@@ -154,15 +154,7 @@ async function readEverything(root: string): Promise<void> {
   store.images.list()
   store.images.tags()
   await verifyStore(store, {}, new AbortController().signal)
-  const nothing = {
-    images: 'none',
-    records: 'none',
-    cacheMounts: false,
-    gitRepositories: false,
-    logs: false,
-    dryRun: false,
-  } as const
-  await collectGarbage(store, nothing)
+  await collect(store)
 }
 
 /** Damages a copy of the store, and builds with it: the same once more, and with a file changed. */
@@ -193,8 +185,10 @@ function filesIn(path: string): string[] {
 
 test('whatever file of a store is damaged, the next builds give the right image', async () => {
   await withSite(async (site) => {
-    for (const [kind, paths] of filesByKind(site.pristine)) {
+    for (const [k, [kind, paths]] of [...filesByKind(site.pristine)].entries()) {
       for (const [i, [what, damage]] of Object.entries(damages).entries()) {
+        // In turn, so that each damage is done to several kinds; all to all takes a few minutes.
+        if (!isThorough && (i + k) % 2 > 0) continue
         // The files of a kind in turn.
         const chosen = paths[i % paths.length] ?? ''
         await survive(site, `${kind} ${what} (${chosen})`, isEdited.includes(what), (root) =>
@@ -257,7 +251,7 @@ test('what dead processes and strangers left in a store is cleared away or left 
         writeFileSync(join(root, file), 'layer:x\nnot what is expected')
       const images = readdirSync(join(site.pristine, 'images'))
       // A collection that was killed when it had moved everything.
-      mkdirSync(join(root, 'condemned/images'))
+      mkdirSync(join(root, 'condemned/images'), { recursive: true })
       for (const image of images) renameSync(join(root, 'images', image), join(root, 'condemned/images', image))
     })
   })

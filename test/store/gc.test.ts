@@ -1,24 +1,36 @@
-import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type DiffID, type Digest, digestOf, hexOf } from '../../src/core/digest.js'
 import { digestLayer } from '../../src/layer/digest.js'
-import { type CollectOptions, collectGarbage } from '../../src/store/gc.js'
+import { type CollectReport, collectGarbage } from '../../src/store/gc.js'
+import { isCollectionDue } from '../../src/store/gc-state.js'
+import { takeInventory } from '../../src/store/inventory.js'
 import { layerFiles } from '../../src/store/layer-files.js'
+import type { GcSettings } from '../../src/store/policy.js'
 import { type OpenedStore, openStore } from '../../src/store/store.js'
 import type { LayerRecord } from '../../src/store/types.js'
-import { tempStore } from '../helpers/temp-store.js'
+import { noteUse, startUse, useOf } from '../../src/store/use.js'
+import { verifyStore } from '../../src/store/verify.js'
+import { collect, everything, type Wanted } from '../helpers/collect.js'
+import { tempDirectory, tempStore } from '../helpers/temp-store.js'
 import { within } from '../helpers/within.js'
 
-const nothing: CollectOptions = {
-  images: 'none',
-  records: 'none',
-  cacheMounts: false,
-  gitRepositories: false,
-  logs: false,
-  dryRun: false,
+const unlimited: GcSettings = { maxUsed: { bytes: 0 }, reserved: { bytes: 0 }, minFree: { bytes: 0 } }
+
+async function rejectsWith(name: string, work: Promise<unknown>): Promise<void> {
+  let found = ''
+  await work.catch((error: Error) => {
+    found = error.name
+  })
+  assert.is(found, name)
+}
+
+/** What a second collection finds. */
+async function goneAgain(store: OpenedStore): Promise<number> {
+  return (await collect(store)).removed.length
 }
 
 /** A store that another process filled and left, as a prune finds it. */
@@ -80,12 +92,11 @@ test('what images and records need stays, the rest goes', async () => {
     kept = [a.diffId, b.diffId]
     assert.ok(c.snapshot)
   })
-  const report = await collectGarbage(store, nothing)
+  const report = await collect(store)
   assert.ok(store.layers.arePresent(kept))
   assert.equal(countOf(store), { images: 1, layers: 2, snapshots: 2, lists: 2, blobs: 1 })
-  assert.equal(report.collected.map(({ kind }) => kind).sort(), ['blob', 'layer', 'layer', 'layer'])
-  assert.is(report.bytes, 18)
-  assert.equal((await collectGarbage(store, nothing)).collected, [])
+  assert.equal(report.removed.map(({ item }) => item.description).sort(), ['blob that nothing needs', 'layer that nothing needs'])
+  assert.equal(await goneAgain(store), 0)
 })
 
 test('the layer that another one lies over stays with it, and without it that one has no files', async () => {
@@ -96,7 +107,7 @@ test('the layer that another one lies over stays with it, and without it that on
     upper = writer.layers.save({ ...other, diffId: digestOf('a and b') as string as DiffID, over: lower.diffId })
     makeRecord(writer, 'COPY', [upper.diffId])
   })
-  await collectGarbage(store, nothing)
+  await collect(store)
   assert.ok(store.layers.arePresent([upper.diffId, lower.diffId]))
   assert.is(countOf(store).snapshots, 2, 'the part has no record of its own any more')
   const directories = layerFiles(store, store.layers.find(upper.diffId))
@@ -117,14 +128,15 @@ test('records and images go as they are asked for', async () => {
     makeImage(writer, 'dangling', [b.diffId], false)
     makeRecord(writer, 'RUN', [a.diffId, b.diffId])
   })
-  const dry = await collectGarbage(store, { ...nothing, images: 'dangling', records: 'all', dryRun: true })
+  const both: Wanted = { types: ['regular', 'image'] }
+  const dry = await collect(store, { ...both, dryRun: true })
   assert.equal(countOf(store), { images: 2, layers: 2, snapshots: 2, lists: 2, blobs: 2 })
-  const done = await collectGarbage(store, { ...nothing, images: 'dangling', records: 'all' })
-  const textOf = (report: typeof done): string[] => report.collected.map(({ kind, name }) => `${kind} ${name}`).sort()
+  const done = await collect(store, both)
+  const textOf = ({ removed }: CollectReport): string[] => removed.map(({ item, size }) => `${item.id} ${size}`).sort()
   assert.equal(textOf(done), textOf(dry))
   assert.equal(countOf(store), { images: 1, layers: 1, snapshots: 1, lists: 1, blobs: 1 })
   assert.is(store.records.find(digestOf('RUN')), undefined)
-  await collectGarbage(store, { ...nothing, images: 'all' })
+  await collect(store, { types: ['image'], namedImages: true })
   assert.equal(countOf(store), { images: 0, layers: 0, snapshots: 0, lists: 0, blobs: 0 })
   assert.equal(store.images.tags(), [])
 })
@@ -132,13 +144,13 @@ test('records and images go as they are asked for', async () => {
 test('below a limit the records that were used last stay', async () => {
   await using store = await filledStore(async (writer) => {
     for (let i = 0; i < 5; i++) {
-      const layer = await makeLayer(writer, `${i}`.repeat(1000))
+      const layer = await makeLayer(writer, `${i}`.repeat(100_000))
       makeRecord(writer, `RUN ${i}`, [layer.diffId])
       const key = hexOf(digestOf(`RUN ${i}`))
       utimesSync(`${writer.root}/records/${key.slice(0, 2)}/${key}.json`, 1000 + ((i + 2) % 5), 1000 + ((i + 2) % 5))
     }
   })
-  await collectGarbage(store, { ...nothing, records: { keepBytes: 2500 } })
+  await collect(store, { types: ['regular'], limits: { maxUsed: 280_000, reserved: 0, minFree: 0 } })
   const left = [0, 1, 2, 3, 4].filter((i) => store.records.find(digestOf(`RUN ${i}`)) !== undefined)
   assert.equal(left, [1, 2])
   assert.is(countOf(store).snapshots, 2)
@@ -146,9 +158,9 @@ test('below a limit the records that were used last stay', async () => {
 
 test('only what was not used since a time goes', async () => {
   await using store = await filledStore(async (writer) => makeRecord(writer, 'RUN', []))
-  await collectGarbage(store, { ...nothing, records: 'all', unusedSince: Date.now() - 60_000 })
+  await collect(store, { types: ['regular'], unusedSince: Date.now() - 60_000 })
   assert.ok(store.records.find(digestOf('RUN')))
-  await collectGarbage(store, { ...nothing, records: 'all', unusedSince: Date.now() + 60_000 })
+  await collect(store, { types: ['regular'], unusedSince: Date.now() + 60_000 })
   assert.is(store.records.find(digestOf('RUN')), undefined)
 })
 
@@ -157,7 +169,8 @@ test('what a living process relies on stays', async () => {
   const script = `
     import { openStore } from ${JSON.stringify(new URL('../../src/store/store.js', import.meta.url).href)}
     import { digestLayer } from ${JSON.stringify(new URL('../../src/layer/digest.js', import.meta.url).href)}
-    import { writeFileSync } from 'node:fs'
+    import { tryLock } from ${JSON.stringify(new URL('../../src/io/sys.js', import.meta.url).href)}
+    import { mkdirSync, openSync, writeFileSync } from 'node:fs'
     const store = await openStore(process.argv[1])
     const one = await store.snapshots.prepare()
     writeFileSync(one.upper + '/f', 'saved')
@@ -167,6 +180,9 @@ test('what a living process relies on stays', async () => {
     await two.commit()
     const three = await store.snapshots.prepare()
     store.blobs.writeBytes('used')
+    store.records.save({ key: 'sha256:' + '1'.repeat(64), by: 'definition', layers: [diffId], layerTimes: [1], createdAt: 1, size: 0, components: {}, name: 'RUN used' })
+    mkdirSync(process.argv[1] + '/cache-mounts/x', { recursive: true })
+    if (!tryLock(openSync(process.argv[1] + '/cache-mounts/x.lock', 'a'), 'shared')) throw new Error('not locked')
     console.log(diffId)
     setTimeout(() => {}, 60000)
   `
@@ -175,16 +191,10 @@ test('what a living process relies on stays', async () => {
   })
   try {
     await within(10_000, new Promise((resolve) => child.stdout.once('data', resolve)))
-    mkdirSync(`${store.root}/cache-mounts/x`, { recursive: true })
-    const report = await collectGarbage(store, {
-      images: 'all',
-      records: 'all',
-      cacheMounts: true,
-      gitRepositories: true,
-      logs: true,
-      dryRun: false,
-    })
-    assert.equal(report.collected, [])
+    const report = await collect(store, everything)
+    assert.equal(report.removed, [])
+    const { items } = await takeInventory(store.session, { signal: new AbortController().signal, whole: false })
+    assert.ok(items.length > 0 && items.every(({ held }) => held !== undefined))
     assert.is(report.liveProcesses, 1)
     assert.is(countOf(store).snapshots, 2)
     assert.is(readdirSync(`${store.root}/active`).length, 1)
@@ -192,14 +202,7 @@ test('what a living process relies on stays', async () => {
     child.kill('SIGKILL')
     await new Promise((resolve) => child.once('close', resolve))
   }
-  await collectGarbage(store, {
-    images: 'all',
-    records: 'all',
-    cacheMounts: true,
-    gitRepositories: true,
-    logs: true,
-    dryRun: false,
-  })
+  await collect(store, everything)
   assert.equal(countOf(store), { images: 0, layers: 0, snapshots: 0, lists: 0, blobs: 0 })
   assert.equal(readdirSync(`${store.root}/active`), [])
   assert.equal(readdirSync(`${store.root}/cache-mounts`), [])
@@ -215,8 +218,145 @@ test('what a killed collection moved out of sight comes back', async () => {
     renameSync(`${store.root}/${folder}`, `${store.root}/condemned/${folder}`)
   mkdirSync(`${store.root}/snapshots`)
   assert.not(store.images.isWhole(id))
-  await collectGarbage(store, nothing)
+  await collect(store)
   assert.ok(store.images.isWhole(id))
+})
+
+/** Collects in a process that kills itself at its n-th change of the disk. */
+const killedCollection = `
+  import fs from 'node:fs'
+  import { syncBuiltinESMExports } from 'node:module'
+  let left = Number(process.argv[2])
+  for (const name of ['renameSync', 'rmSync', 'unlinkSync', 'rmdirSync', 'mkdirSync', 'openSync', 'utimesSync']) {
+    const original = fs[name]
+    fs[name] = (...args) => {
+      if (name !== 'openSync' || args[1] !== 'r') left -= 1
+      if (left < 0) process.kill(process.pid, 'SIGKILL')
+      return original(...args)
+    }
+  }
+  syncBuiltinESMExports()
+  const { openStore } = await import(${JSON.stringify(new URL('../../src/store/store.js', import.meta.url).href)})
+  const { collect, everything } = await import(${JSON.stringify(new URL('../helpers/collect.js', import.meta.url).href)})
+  const store = await openStore(process.argv[1])
+  await collect(store, everything)
+  await store[Symbol.asyncDispose]()
+`
+
+test('a collection that is killed at any moment leaves a sound store, and the next one ends it', async () => {
+  let id = digestOf('')
+  await using template = await filledStore(async (writer) => {
+    const layers = [await makeLayer(writer, 'a'), await makeLayer(writer, 'b'), await makeLayer(writer, 'c')]
+    const [a, b, c] = layers.map(({ diffId }) => diffId) as [DiffID, DiffID, DiffID]
+    id = makeImage(writer, 'kept', [a], true)
+    makeImage(writer, 'dangling', [a, b], false)
+    makeRecord(writer, 'RUN b', [a, b])
+    makeRecord(writer, 'RUN c', [a, c])
+    mkdirSync(`${writer.root}/cache-mounts/x`, { recursive: true })
+    writeFileSync(`${writer.root}/cache-mounts/x/file`, 'cached')
+    writeFileSync(`${writer.directory('memo')}/m`, 'memo')
+  })
+  await using place = tempDirectory()
+  let kills = 0
+  for (let calls = 0; ; calls += 4) {
+    const root = `${place.path}/${calls}`
+    cpSync(template.root, root, { recursive: true, preserveTimestamps: true })
+    const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', killedCollection, root, `${calls}`], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+    {
+      await using reader = await openStore(root)
+      assert.ok(reader.images.isWhole(id), `after ${calls} calls`)
+      assert.equal(await verifyStore(reader, {}, new AbortController().signal), [], `after ${calls} calls`)
+    }
+    await using store = await openStore(root)
+    await collect(store, everything)
+    assert.ok(store.images.isWhole(id))
+    assert.equal(countOf(store), { images: 1, layers: 1, snapshots: 1, lists: 1, blobs: 1 }, `after ${calls} calls`)
+    for (const folder of ['tmp', 'cache-mounts', 'memo']) assert.equal(readdirSync(`${root}/${folder}`), [])
+    if (signal === null) break
+    kills += 1
+  }
+  assert.ok(kills > 10, `${kills} kills`)
+})
+
+test('when time is up, or Ctrl-C comes, the next collection goes on', async () => {
+  await using store = await filledStore(async (writer) => {
+    makeRecord(writer, 'RUN', [(await makeLayer(writer, 'a')).diffId])
+  })
+  const controller = new AbortController()
+  const rule = { matches: () => true, shared: true, internal: true, namedImages: false, reason: 'test' }
+  const options = { rules: [rule], unreferenced: true, dryRun: false, signal: controller.signal }
+  assert.not(isCollectionDue(store.root, true, unlimited, Date.now()))
+  const report = await collectGarbage(store, { ...options, budgetMs: 0 })
+  assert.not(report.isFinished)
+  assert.is(report.removed.length, 1)
+  assert.ok(readdirSync(`${store.root}/tmp`).length > 0)
+  assert.ok(isCollectionDue(store.root, true, unlimited, Date.now()))
+  controller.abort()
+  await rejectsWith('AbortError', collectGarbage(store, options))
+  assert.ok((await collect(store)).isFinished)
+  assert.equal(readdirSync(`${store.root}/tmp`), [])
+  assert.not(isCollectionDue(store.root, true, unlimited, Date.now()))
+})
+
+test('a collection is due by size, by free space, by age, and never for a build of nothing within a day', async () => {
+  await using store = await tempStore()
+  const at = (hours: number): number => Date.now() + hours * 3_600_000
+  const due = (ran: boolean, settings: GcSettings, hours = 0): boolean =>
+    isCollectionDue(store.root, ran, { ...unlimited, ...settings }, at(hours))
+  assert.not(due(false, {}, 1000), 'nothing was ever built here')
+  assert.not(due(true, {}))
+  assert.equal([due(true, {}, 5), due(true, {}, 7), due(false, {}, 23), due(false, {}, 25)], [false, true, false, true])
+  {
+    await using writer = await openStore(store.root)
+    await makeLayer(writer, 'x'.repeat(1000))
+  }
+  assert.not(due(true, { maxUsed: { bytes: 1001 } }))
+  assert.ok(due(true, { maxUsed: { bytes: 999 } }))
+  assert.ok(due(true, { minFree: { percent: 100 } }))
+  assert.not(due(true, { minFree: { percent: 100 }, reserved: { percent: 100 } }))
+})
+
+test('a step goes after what lies on it, though a build of nothing only asks for the last', async () => {
+  await using store = await filledStore(async (writer) => {
+    const [a, b, c, d] = [
+      await makeLayer(writer, 'a'.repeat(50_000)),
+      await makeLayer(writer, 'b'.repeat(50_000)),
+      await makeLayer(writer, 'c'.repeat(50_000)),
+      await makeLayer(writer, 'd'.repeat(50_000)),
+    ]
+    makeRecord(writer, 'A', [a.diffId])
+    makeRecord(writer, 'B', [a.diffId, b.diffId])
+    makeRecord(writer, 'C', [a.diffId, b.diffId, c.diffId])
+    makeRecord(writer, 'D', [d.diffId])
+  })
+  for (const [name, at] of Object.entries({ A: 1000, B: 1001, C: 3000, D: 2000 })) {
+    utimesSync(store.session.layout.record(digestOf(name)), at, at)
+  }
+  const left = async (maxUsed: number): Promise<string[]> => {
+    await collect(store, { types: ['regular'], limits: { maxUsed, reserved: 0, minFree: 0 } })
+    return ['A', 'B', 'C', 'D'].filter((name) => existsSync(store.session.layout.record(digestOf(name))))
+  }
+  assert.equal(await left(210_000), ['A', 'B', 'C'])
+  assert.equal(await left(150_000), ['A', 'B'])
+  assert.equal(await left(80_000), ['A'])
+  assert.equal(await left(1), [])
+})
+
+test('the use of a file is in its time', async () => {
+  await using place = tempDirectory()
+  const path = `${place.path}/file`
+  writeFileSync(path, '')
+  startUse(path, 1_700_000_000_987)
+  assert.equal(useOf(statSync(path)), { lastUsedAt: 1_700_000_000_000, count: 1 })
+  for (let i = 0; i < 1200; i++) {
+    noteUse(path, 1_700_000_001_000 + i * 1000)
+    assert.is(useOf(statSync(path)).count, Math.min(999, i + 2))
+  }
+  assert.is(useOf(statSync(path)).lastUsedAt, 1_700_001_200_000)
+  assert.is(useOf({ mtimeMs: 1_700_000_000_123.45 }).count, undefined)
+  noteUse(`${place.path}/none`, 1)
 })
 
 test('a build that finds everything cached while all is pruned again and again is never left with a broken image', async () => {
@@ -228,7 +368,8 @@ test('a build that finds everything cached while all is pruned again and again i
     const end = Date.now() + 2500
     for (let i = 0; Date.now() < end; i++) {
       const store = await openStore(process.argv[1])
-      await collectGarbage(store, { images: i % 3 ? 'dangling' : 'none', records: 'all', cacheMounts: false, gitRepositories: false, logs: false, dryRun: false })
+      const rule = { matches: ({ type }) => type === 'regular' || (i % 3 > 0 && type === 'image'), shared: true, internal: true, namedImages: false, reason: 'test' }
+      await collectGarbage(store, { rules: [rule], unreferenced: true, dryRun: false, signal: new AbortController().signal })
       await store[Symbol.asyncDispose]()
       await new Promise((resolve) => setTimeout(resolve, i % 7))
     }

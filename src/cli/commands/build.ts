@@ -5,12 +5,14 @@ import { formatPlatform } from '../../core/platform.js'
 import type { BuildOptions, BuildResult } from '../../engine/options.js'
 import { StepLog } from '../../engine/step-log.js'
 import { writeFileAtomic } from '../../io/fs.js'
+import { collectAfterBuild } from '../after-build.js'
 import type { FlagValues } from '../args.js'
 import { readBuildCall, runBuildCall } from '../build-call.js'
 import { buildFlags, readBuildContexts, readBuildFlags, unsupportedBuildFlags, writesToStdout } from '../build-flags.js'
 import { defineCommand } from '../command.js'
 import { engineOptions } from '../engine-options.js'
 import type { ExplainReport } from '../explain-report.js'
+import { readGcSettings } from '../gc-settings.js'
 import { openListener } from '../listener.js'
 import type { Shell } from '../shell.js'
 import { withWarningsAtEnd } from '../warnings.js'
@@ -44,6 +46,7 @@ export const command = defineCommand({
       await printReport({ dryRun: true, steps }, format, shell)
       return 0
     }
+    const gc = readGcSettings(shell.env)
     const log = new StepLog()
     const mode = values.quiet ? 'quiet' : values.progress
     const listener = withWarningsAtEnd(await openListener(mode, 'Building', shell), mode, shell)
@@ -51,14 +54,23 @@ export const command = defineCommand({
       if (format !== undefined) log.add(event)
       listener.handle(event)
     }
-    let result: BuildResult
+    const isQuiet = values.quiet || ['quiet', 'none', 'rawjson'].includes(values.progress)
+    let result: BuildResult | undefined
     try {
       result = await build({ ...engineOptions(shell, handle), ...flags, ...files, vcs })
     } finally {
       listener.close()
       await printReport({ dryRun: false, steps: log.steps }, format, shell)
+      // A build that failed has added to the store too, and may have failed because it is full.
+      if (result === undefined) await collectAfterBuild(gc, true, isQuiet, shell)
     }
     report(result, values, shell)
+    await collectAfterBuild(
+      gc,
+      result.steps.some(({ cached }) => !cached),
+      isQuiet,
+      shell,
+    )
     return 0
   },
 })

@@ -1,95 +1,72 @@
-/** `mille prune`: removes what nothing needs. `image prune`, `builder prune` and `system prune` are it, too. */
-import { UsageError } from '../../core/errors.js'
+/** `mille prune`: removes cached results and what nothing needs. `builder prune` and `buildx prune` are it, too. */
 import { defineCommand } from '../command.js'
-import { humanSize } from '../human.js'
-import { storeRoot } from '../stores.js'
+import { pruneStore } from '../prune-store.js'
+import { readUsageFilters } from '../usage-filters.js'
+import { printItems, totalsText } from '../usage-table.js'
 
 /** The verb `prune`. */
 export const command = defineCommand({
   name: 'prune',
   usage: '[OPTIONS]',
-  summary: 'Remove what no image needs',
+  summary: 'Remove cached results and what nothing needs',
   notes: [
-    'Without flags: images without a name, and files that nothing points at. Cached results stay; with --all everything goes that no\nrunning mille uses.',
+    'Without flags: all cached results that no image with a name shares, caches of RUN --mount=type=cache, git repositories, images without\na name. Images with names stay ("mille image prune --all" removes them), and so does what a running mille uses.',
+    'With a limit the longest unused go, and only as much as it takes. Build records stay but for --filter type=history.',
   ],
   flags: {
     all: {
       type: 'boolean',
       short: 'a',
-      help: 'Remove all images, all cached results, git repositories and the caches of RUN --mount=type=cache',
+      help: 'Also cached results that images with names share (their steps run again), memos and logs',
     },
-    cache: {
-      type: 'boolean',
-      help: 'Remove all cached results, git repositories and the caches of RUN --mount=type=cache, and keep named images',
-    },
+    cache: { type: 'boolean', help: 'The older name of --all' },
     'dry-run': { type: 'boolean', help: 'Only say what would be removed' },
     filter: {
       type: 'list',
       value: 'filter',
-      help: 'Only what was not used since (until=24h, until=DATE), or only caches of RUN (type=exec.cachemount) or git repositories (type=source.git.checkout)',
+      help: 'Only what matches: until=24h (not used since), id, parents, description, type (=, != or ~=), mutable, immutable, shared, private',
     },
     force: { type: 'boolean', short: 'f', help: 'Accepted for docker: mille does not ask' },
-    'max-used-space': {
-      type: 'bytes',
-      value: 'size',
-      help: 'Remove the longest unused cached results until no more than this is kept',
-    },
-    verbose: { type: 'boolean', help: 'List what was removed' },
+    format: { type: 'string', value: 'template', help: 'A Go template, "table TEMPLATE", json, or pretty' },
+    'keep-storage': { type: 'bytes', value: 'size', help: 'The older name of --reserved-space' },
+    'max-used-space': { type: 'bytes', value: 'size', help: 'The most that the cache may use' },
+    'min-free-space': { type: 'bytes', value: 'size', help: 'What of the disk shall be free' },
+    'reserved-space': { type: 'bytes', value: 'size', help: 'What the cache may use however full the disk is' },
+    verbose: { type: 'boolean', help: 'The same as --format=pretty' },
   },
-  unsupported: ['keep-storage', 'min-free-space', 'reserved-space', 'volumes', 'builder'],
+  unsupported: ['builder', 'timeout', 'debug|D'],
   arguments: [0, 0],
   async run({ values }, shell) {
-    const [{ openStore }, { collectGarbage }] = await Promise.all([import('../../store/store.js'), import('../../store/gc.js')])
-    const unusedSince = readUntil(
-      values.filter.filter((filter) => !isTypeFilter(filter)),
-      shell.now(),
-    )
-    const only = values.filter.find(isTypeFilter)
-    const keepBytes = values['max-used-space']
-    await using store = await openStore(storeRoot(shell))
-    const report = await collectGarbage(store, {
-      images: only !== undefined ? 'none' : values.all ? 'all' : 'dangling',
-      records:
-        only !== undefined ? 'none' : values.all || values.cache ? 'all' : keepBytes === undefined ? 'none' : { keepBytes },
-      cacheMounts: only === undefined ? values.all || values.cache : only === cacheMountsFilter,
-      gitRepositories: only === undefined ? values.all || values.cache : only === repositoriesFilter,
-      logs: only === undefined,
-      dryRun: values['dry-run'],
-      ...(unusedSince === undefined ? {} : { unusedSince }),
-    })
-    if (values.verbose || values['dry-run']) {
-      for (const { kind, name, size } of report.collected) shell.print(`${kind} ${name} ${humanSize(size)}\n`)
+    const filter = readUsageFilters(values.filter, shell.now())
+    const all = values.all || values.cache
+    const limits = {
+      maxUsed: values['max-used-space'] ?? 0,
+      minFree: values['min-free-space'] ?? 0,
+      reserved: values['reserved-space'] ?? values['keep-storage'] ?? 0,
     }
-    if (report.liveProcesses > 0) shell.note('another mille is running; what it uses was kept')
-    shell.print(`${values['dry-run'] ? 'Reclaimable space' : 'Total reclaimed space'}: ${humanSize(report.bytes)}\n`)
+    const { matches, unusedSince, types } = filter
+    const report = await pruneStore(
+      {
+        rules: [
+          {
+            matches: (item) => (item.type !== 'history' || types.has('history')) && matches(item),
+            shared: all,
+            internal: all || types.has('internal'),
+            namedImages: false,
+            unusedSince,
+            limits,
+            reason: unusedSince === undefined ? 'asked for' : 'not used since then',
+          },
+        ],
+        unreferenced: filter.isEmpty,
+        dryRun: values['dry-run'],
+      },
+      shell,
+    )
+    printItems(report.removed, values.verbose ? 'pretty' : values.format, shell)
+    if (values.format === undefined || values.verbose) {
+      shell.print(totalsText([[values['dry-run'] ? 'Would be removed' : 'Total', report.bytes]]))
+    }
     return 0
   },
 })
-
-const cacheMountsFilter = 'type=exec.cachemount'
-const repositoriesFilter = 'type=source.git.checkout'
-
-function isTypeFilter(filter: string): boolean {
-  return filter === cacheMountsFilter || filter === repositoriesFilter
-}
-
-const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
-/** `until=24h` or `until=2026-01-31T12:00:00Z` as ms since 1970. */
-function readUntil(filters: readonly string[], now: number): number | undefined {
-  let since: number | undefined
-  for (const filter of filters) {
-    const value = /^until=(.+)$/.exec(filter)?.[1]
-    const parts = [...(value ?? '').matchAll(/(\d+(?:\.\d+)?)([smhd])/gy)]
-    const span = parts.reduce((sum, [, count, unit]) => sum + Number(count) * (unitMs[unit ?? ''] ?? 0), 0)
-    const isSpan = parts.length > 0 && parts.map(([text]) => text).join('') === value
-    const time = isSpan ? now - span : Date.parse(value ?? '')
-    if (Number.isNaN(time)) {
-      throw new UsageError('USAGE_BAD_FLAG', `--filter "${filter}" is not known`, {
-        hint: 'write until=24h, until=2026-01-31, type=exec.cachemount or type=source.git.checkout',
-      })
-    }
-    since = time
-  }
-  return since
-}
