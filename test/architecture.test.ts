@@ -26,7 +26,9 @@ const exceptions: readonly { readonly from: string; readonly to: string; readonl
 ]
 
 /** Packages that must not be loaded at start-up: they cost 5 to 190 ms each. */
-const lazyPackages = ['chevrotain', 'ora', 'tar-stream', 'p-queue', 'koffi', 'undici', 'tinypool', 'xxhash-wasm']
+const lazyPackages = [
+  ...['chevrotain', 'ora', 'tar-stream', 'p-queue', 'koffi', 'undici', 'tinypool', 'xxhash-wasm', '@aws-sdk/client-s3'],
+]
 
 interface Import {
   readonly file: string
