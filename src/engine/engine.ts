@@ -39,7 +39,7 @@ export async function withEngine<Result>(options: EngineOptions, work: (engine: 
     await using scope = new Scope()
     return await work(await openEngine(settings, scope))
   } catch (error) {
-    throw settings.signal.aborted ? cancelled(settings.signal.reason) : explained(error, settings.root)
+    throw settings.signal.aborted ? cancelled(settings.signal.reason) : explained(firstFailure(error), settings.root)
   }
 }
 
@@ -95,6 +95,12 @@ export function once<Result>(make: () => Promise<Result>): () => Promise<Result>
     made ??= make()
     return made
   }
+}
+
+/** What went wrong first, where letting go of things then failed too. */
+function firstFailure(error: unknown): unknown {
+  const isSuppressed = error instanceof Error && error.name === 'SuppressedError' && 'suppressed' in error
+  return isSuppressed ? firstFailure(error.suppressed) : error
 }
 
 function cancelled(reason: unknown): CancelledError {

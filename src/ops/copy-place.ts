@@ -123,11 +123,11 @@ export function placeLeaf(tree: LayerTree, parent: DirectoryNode, name: string, 
   parent.children.set(name, leaf)
 }
 
-function metadataOf(entry: FileEntry, placement: Placement): Metadata {
+function metadataOf(entry: FileEntry, placement: Placement, known = placement.knownOf(entry)): Metadata {
   const owner = placement.owner ?? (placement.keepOwner ? entry : { uid: 0, gid: 0 })
   const mode =
     entry.type === 'symlink' ? entry.mode : (placement.changeMode?.(entry.mode, entry.type === 'directory') ?? entry.mode)
-  const hasNoXattrs = entry.hostPath === '' || placement.knownOf(entry)?.xattrs === ''
+  const hasNoXattrs = entry.hostPath === '' || known?.xattrs === ''
   return {
     mode,
     uid: owner.uid,
@@ -145,7 +145,8 @@ function leafOf(
   placement: Placement,
   links: Map<string, LeafNode>,
 ): LeafNode {
-  const metadata = metadataOf(entry, placement)
+  const known = placement.knownOf(entry)
+  const metadata = metadataOf(entry, placement, known)
   switch (entry.type) {
     case 'symlink':
       return { kind: 'symlink', metadata, target: view.readlink(viewPath) }
@@ -154,7 +155,7 @@ function leafOf(
     case 'fifo':
       return nodeOf(entry.type, viewPath, entry, metadata)
     case 'file':
-      return fileOf(entry, metadata, placement, links)
+      return fileOf(entry, metadata, known, links)
     case 'socket':
       return emptyFile(metadata)
     case 'directory':
@@ -179,8 +180,8 @@ function emptyFile(metadata: Metadata): LeafNode {
   return { kind: 'file', metadata: { ...metadata, xattrsFrom: [] }, ...nothing }
 }
 
-function fileOf(entry: FileEntry, metadata: Metadata, placement: Placement, links: Map<string, LeafNode>): LeafNode {
-  const key = `${entry.dev}:${entry.ino}`
+function fileOf(entry: FileEntry, metadata: Metadata, known: KnownContent | undefined, links: Map<string, LeafNode>): LeafNode {
+  const key = entry.nlink > 1 ? `${entry.dev}:${entry.ino}` : ''
   const original = entry.nlink > 1 ? links.get(key) : undefined
   if (original !== undefined) return { kind: 'link', original }
   const node: LeafNode = {
@@ -190,7 +191,7 @@ function fileOf(entry: FileEntry, metadata: Metadata, placement: Placement, link
     size: entry.size,
     ctimeMs: entry instanceof ContextEntry ? entry.ctimeMs : undefined,
     move: false,
-    sha256: sha256Of(placement.knownOf(entry)),
+    sha256: sha256Of(known),
   }
   if (entry.nlink > 1) links.set(key, node)
   return node

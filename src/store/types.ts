@@ -5,7 +5,8 @@
  *
  *   oci-layout, index.json     with blobs/ a valid OCI image layout: lists the images whose blobs are all here
  *   blobs/sha256/<hex>         complete, immutable; written to tmp/, hashed, fsynced, renamed
- *   snapshots/<id>/            the files of one layer in overlay form (whiteouts are 0:0 devices); 8-character ids
+ *   snapshots/<id>/            the files of one layer in overlay form (whiteouts are 0:0 devices), or those that it has
+ *                              otherwise than the layer it lies over; 8-character ids
  *   layers/<hex>.json          LayerRecord by DiffID
  *   records/<2 hex>/<hex>.json CacheRecord by key
  *   images/<hex>.json          StoredImage by config digest
@@ -13,7 +14,7 @@
  *   active/<lease>/<id>/{fs,work}   snapshots being written; removed by the next process when the lease's flock is free
  *   leases/<lease>             one flocked file for each process that writes
  *   claims/<kind>-<hex>        work that one process does and others would do too, flocked (store/claims.ts)
- *   memo/                      hashes of context files (written by src/context)
+ *   memo/                      hashes of context files, names in directories (src/context), what copies wrote (src/ops)
  *   cache-mounts/<id>/         RUN --mount=type=cache; <id>.lock beside it, and <id>.id with its name and use
  *   git/<id>.git/              a repository of a git source, bare, flocked by <id>.git.lock; known_hosts of ssh
  *   logs/                      whole output of steps
