@@ -39,9 +39,15 @@ const shared = {
   target,
   // Loads a native library from its own folder at run time, so it stays in node_modules.
   external: ['koffi'],
+  // ES modules where a package has both: of the AWS SDK a third is used.
+  mainFields: ['module', 'main'],
   plugins: [namedExports],
   write: false,
-  define: { milleVersion: JSON.stringify(version) },
+  define: {
+    milleVersion: JSON.stringify(version),
+    // The AWS SDK tells users of Node 20 that later versions of it will want another one.
+    'process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED': '"true"',
+  },
   logLevel: 'warning',
   legalComments: 'none',
 }

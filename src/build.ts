@@ -100,9 +100,18 @@ export async function dryRun(options: BuildOptions): Promise<DryRunResult> {
     const { plans, warnings } = await makePlans(work)
     const explaining = createExplaining(plans, files, options, shadow, false)
     const ports = createPorts(shadow, layers, files.directories, options, explaining)
+    // Nothing is written: not to caches either.
+    const { cacheFrom } = options
+    const caches = cacheFrom?.length ? await openCaches({ ...work, options: { ...options, cacheTo: [] } }, scope) : undefined
     const { foresee } = await import('./solver/foresee.js')
-    const steps = await foresee(plans, ports, explaining, shadow.ctx)
-    return { steps: steps.map(({ vertex, ...step }) => ({ id: vertex.id, name: vertex.name, ...step })), warnings }
+    const records = caches?.wrap(ports.records) ?? ports.records
+    const steps = await foresee(plans, { ...ports, records }, explaining, shadow.ctx)
+    const found = steps.filter(({ status, vertex: { op } }) => status === 'cached' && /^(copy|exec|mkdir)$/.test(op.kind))
+    return {
+      steps: steps.map(({ vertex, ...step }) => ({ id: vertex.id, name: vertex.name, ...step })),
+      warnings,
+      caches: caches?.foreseen(found.map(({ key }) => key)) ?? [],
+    }
   })
 }
 

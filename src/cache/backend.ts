@@ -5,11 +5,14 @@
 import type { Context } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { Digest } from '../core/digest.js'
+import type { ChunkSizes } from './chunker.js'
 
 /** A manifest as it is in a place. */
 export interface FoundManifest {
   readonly bytes: Buffer
   readonly digest: Digest
+  /** What the place calls it, where that is more than its digest. */
+  readonly name?: string
 }
 
 /** How a blob came to be in the place. */
@@ -29,11 +32,19 @@ export interface CacheBackend extends AsyncDisposable {
   readonly source: string
   /** True when what others wrote stays; false for a place that is one build's own and is written anew each time. */
   readonly merges: boolean
-  /** What the reference points at; undefined while there is nothing. */
-  readManifest(ctx: Context): Promise<FoundManifest | undefined>
+  /**
+   * True where nothing but caches of mille can be under this name, and each read is a round trip: manifests carry their
+   * records (`data` of the config), and one that cannot be read is replaced.
+   */
+  readonly isPrivate: boolean
+  /** How cache mounts are cut for this place: one that counts requests wants fewer and larger chunks. */
+  readonly mountChunkSizes: ChunkSizes
+  /** What the name points at: nothing, one manifest, or those of several writers whose union the cache is. */
+  readManifests(ctx: Context): Promise<readonly FoundManifest[]>
   /** A small blob, verified. @throws BuildError when it is missing, too large or has other bytes */
   readBlob(blob: Descriptor, limitBytes: number, ctx: Context): Promise<Buffer>
   fetchBlob(blob: Descriptor, write: WriteBlob, progressId: string, ctx: Context): Promise<void>
+  /** Whether it is there. A place that forgets what nobody uses notes that it is used. */
   hasBlob(blob: Descriptor, ctx: Context): Promise<boolean>
   /** `mountSources`: repositories that have it already. */
   putBlob(
@@ -44,9 +55,9 @@ export interface CacheBackend extends AsyncDisposable {
     ctx: Context,
   ): Promise<PutOutcome>
   /**
-   * Points the reference at a manifest whose blobs are there, if it still points at `expected`.
+   * Puts a manifest, whose blobs are there, in the place of those that were read.
    *
    * False when somebody else was faster, or may have been: read again, and write again what is missing.
    */
-  swap(manifest: Buffer, expected: Digest | undefined, ctx: Context): Promise<boolean>
+  swap(manifest: Buffer, read: readonly FoundManifest[], ctx: Context): Promise<boolean>
 }

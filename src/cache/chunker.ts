@@ -15,6 +15,10 @@ export interface ChunkSizes {
 
 /** About a thousand chunks for a gigabyte: a registry takes that many blobs, and one changed file moves one or two. */
 export const mountChunkSizes: ChunkSizes = { least: 256 << 10, wished: 1 << 20, most: 4 << 20 }
+/** For places that count requests, or let only so many through in a minute. */
+export const fewChunkSizes: ChunkSizes = { least: 2 << 20, wished: 8 << 20, most: 32 << 20 }
+/** No place has larger chunks. */
+export const largestChunkBytes = fewChunkSizes.most
 
 /** Cuts a stream of bytes into chunks; each is a buffer of its own. The chunks of the sum do not depend on how the bytes come. */
 export function* cutChunks(blocks: Iterable<Uint8Array>, sizes: ChunkSizes): Generator<Buffer, void, void> {

@@ -168,7 +168,7 @@ function readLayer(value: unknown, isOwn: (blob: Descriptor) => boolean): CacheL
 }
 
 /** gzip makes no more of a byte than this; a record that says so is a bomb. */
-function mostBytes({ size }: Descriptor): number {
+export function mostBytes({ size }: Descriptor): number {
   return size * 1100 + (1 << 20)
 }
 

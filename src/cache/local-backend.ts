@@ -18,6 +18,7 @@ import { tryLock } from '../io/sys.js'
 import { isDescriptor } from '../store/layers.js'
 import { isObject } from '../store/record-file.js'
 import type { CacheBackend, OpenBytes, PutOutcome, WriteBlob } from './backend.js'
+import { mountChunkSizes } from './chunker.js'
 import { cacheArtifactType } from './document.js'
 
 const refName = 'org.opencontainers.image.ref.name'
@@ -37,10 +38,12 @@ export function localBackend(directory: string, tag: string): CacheBackend {
     name: directory,
     source: `${localSourcePrefix}${directory}`,
     merges: false,
-    async readManifest() {
+    isPrivate: false,
+    mountChunkSizes,
+    async readManifests() {
       hold()
       const found = readIndex(directory).find(({ annotations }) => annotations?.[refName] === tag)
-      if (found === undefined) return undefined
+      if (found === undefined) return []
       const bytes = readBytesIfExists(pathOf(directory, found.digest))
       if (bytes === undefined || digestOf(bytes) !== found.digest) {
         throw new BuildError(
@@ -48,7 +51,7 @@ export function localBackend(directory: string, tag: string): CacheBackend {
           `the manifest ${found.digest} in ${directory} is ${bytes === undefined ? 'not there' : 'damaged'}`,
         )
       }
-      return { bytes, digest: found.digest }
+      return [{ bytes, digest: found.digest }]
     },
     async readBlob(blob, limitBytes) {
       const bytes = await collect(

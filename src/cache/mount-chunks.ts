@@ -5,12 +5,13 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { type Digest, digestFromHex, digestOf, hexOf } from '../core/digest.js'
 import { tarBlocks } from '../layer/tar.js'
-import { cutChunks, mountChunkSizes } from './chunker.js'
+import { type ChunkSizes, cutChunks } from './chunker.js'
 
 /** For `chunkMountTask`. */
 export interface ChunkMountTask {
   /** The directory of the mount. */
   readonly path: string
+  readonly sizes: ChunkSizes
   /** An empty directory for the files of new chunks; each is named by its blob's digest. */
   readonly output: string
   /** Chunks that need no file. */
@@ -27,10 +28,10 @@ export interface CutChunk {
 const level = 1
 
 /** Packs a directory as a tar and cuts it. */
-export function chunkMountTask({ path, output, known }: ChunkMountTask): CutChunk[] {
+export function chunkMountTask({ path, sizes, output, known }: ChunkMountTask): CutChunk[] {
   const made = new Map<Digest, CutChunk>()
   const chunks: CutChunk[] = []
-  for (const chunk of cutChunks(tarBlocks(path, { reuseBuffer: true }), mountChunkSizes)) {
+  for (const chunk of cutChunks(tarBlocks(path, { reuseBuffer: true }), sizes)) {
     const raw = digestFromHex(createHash('sha256').update(chunk).digest('hex'))
     const cut = made.get(raw) ?? (known.has(raw) ? { raw } : writeChunk(raw, chunk, output))
     made.set(raw, cut)

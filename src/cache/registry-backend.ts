@@ -18,6 +18,7 @@ import { pushManifest } from '../registry/push.js'
 import { headManifest, readManifest } from '../registry/resolve.js'
 import { defaultChunkPolicy, hasBlob, uploadBlob } from '../registry/upload.js'
 import type { CacheBackend } from './backend.js'
+import { mountChunkSizes } from './chunker.js'
 
 /** Writers who started at the same moment have all written once this long has passed. */
 const settleMs = 150
@@ -30,9 +31,11 @@ export function registryBackend(client: RegistryClient, reference: Reference, pl
     name: familiarReference(reference),
     source: `${registry}/${repository}`,
     merges: true,
-    async readManifest(ctx) {
+    isPrivate: false,
+    mountChunkSizes,
+    async readManifests(ctx) {
       const found = await readManifest(client, reference, platform, ctx)
-      return found === undefined ? undefined : { bytes: found.bytes, digest: found.descriptor.digest }
+      return found === undefined ? [] : [{ bytes: found.bytes, digest: found.descriptor.digest }]
     },
     readBlob: (blob, limitBytes, ctx) =>
       collect(limited(readBlob(client, reference, blob, ctx), limitBytes, 'CACHE_BAD', `blob ${blob.digest} of the cache`)),
@@ -43,10 +46,10 @@ export function registryBackend(client: RegistryClient, reference: Reference, pl
       client.transfer(() =>
         uploadBlob(client, reference, blob, { openBlob: open, mountSources, chunks: defaultChunkPolicy, progressId }, ctx),
       ),
-    async swap(manifest, expected, ctx) {
+    async swap(manifest, [old], ctx) {
       if (reference.digest !== undefined)
         throw new BuildError('CACHE_BAD', `${familiarReference(reference)} names a digest, which cannot be written`)
-      if ((await digestNow(ctx)) !== expected) return false
+      if ((await digestNow(ctx)) !== old?.digest) return false
       const startedAt = performance.now()
       await pushManifest(client, reference, [], { mediaType: mediaTypes.ociManifest, bytes: manifest }, ctx)
       const tookMs = performance.now() - startedAt

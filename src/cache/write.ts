@@ -7,9 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import type { Context } from '../core/context.js'
 import { type Descriptor, mediaTypes } from '../core/descriptor.js'
-import { type Digest, digestOf } from '../core/digest.js'
+import { digestOf } from '../core/digest.js'
 import { BuildError, RegistryError } from '../core/errors.js'
-import type { CacheBackend } from './backend.js'
+import type { CacheBackend, FoundManifest } from './backend.js'
 import {
   blobsOf,
   type CacheDocument,
@@ -21,7 +21,7 @@ import {
   printDocument,
   withoutBlobs,
 } from './document.js'
-import { isCache, parseCache, type ReadCache } from './read.js'
+import { isCache, parseCache } from './read.js'
 
 /** Writers that meet more often than this are too many for one reference. */
 const mostTries = 12
@@ -45,17 +45,17 @@ export async function writeCache(
   let replaced: string | undefined
   let isChecked = false
   for (let tries = 1; tries <= mostTries; tries++) {
-    const found: OldCache = backend.merges ? await readOld(backend, ctx) : {}
+    const found: OldCache = backend.merges ? await readOld(backend, nowMs, ctx) : { document: emptyDocument, read: [] }
     replaced = found.problem ?? replaced
-    let theirs = found.old?.document ?? emptyDocument
+    let theirs = found.document
     if (isChecked) theirs = await onlyWhole(theirs, backend, ctx)
     const merged = mergeDocuments(theirs, own, nowMs)
-    const { manifest, config, text } = printManifest(merged)
+    const { manifest, config, text } = printManifest(merged, backend.isPrivate)
     const done = { records: countSteps(merged), ...(replaced === undefined ? {} : { replaced }) }
-    if (found.old?.manifest.digest === digestOf(manifest)) return done
+    if (found.read.length === 1 && found.read[0]?.digest === digestOf(manifest)) return done
     try {
-      await backend.putBlob(config, async () => bytesOf(text), [], progressId, ctx)
-      if (await backend.swap(manifest, found.expected, ctx)) return done
+      if (!backend.isPrivate) await backend.putBlob(config, async () => bytesOf(text), [], progressId, ctx)
+      if (await backend.swap(manifest, found.read, ctx)) return done
     } catch (error) {
       // Somebody else's layers are gone from the registry: what names them goes too.
       if (isChecked || !(error instanceof RegistryError) || !error.errors.includes('MANIFEST_BLOB_UNKNOWN')) throw error
@@ -69,20 +69,29 @@ export async function writeCache(
 }
 
 interface OldCache {
-  readonly old?: ReadCache | undefined
-  readonly expected?: Digest | undefined
+  readonly document: CacheDocument
+  readonly read: readonly FoundManifest[]
   readonly problem?: string
 }
 
-/** What is there already. A cache that cannot be read is replaced, an image is not: its name was given by mistake. */
-async function readOld(backend: CacheBackend, ctx: Context): Promise<OldCache> {
-  const found = await backend.readManifest(ctx)
-  if (found === undefined) return {}
+/** What is there already, of all who wrote. */
+async function readOld(backend: CacheBackend, nowMs: number, ctx: Context): Promise<OldCache> {
+  let old: OldCache = { document: emptyDocument, read: await backend.readManifests(ctx) }
+  for (const found of old.read) {
+    const theirs = await parseOld(backend, found, ctx)
+    if (theirs instanceof BuildError) old = { ...old, problem: theirs.message }
+    else old = { ...old, document: mergeDocuments(old.document, theirs, nowMs) }
+  }
+  return old
+}
+
+/** A cache that cannot be read is replaced, an image is not: its name was given by mistake. */
+async function parseOld(backend: CacheBackend, found: FoundManifest, ctx: Context): Promise<CacheDocument | BuildError> {
   try {
-    return { old: await parseCache(backend, found, ctx), expected: found.digest }
+    return (await parseCache(backend, found, ctx)).document
   } catch (error) {
     if (!(error instanceof BuildError) || error.code !== 'CACHE_BAD') throw error
-    if (isCache(found.bytes)) return { expected: found.digest, problem: error.message }
+    if (backend.isPrivate || isCache(found.bytes)) return error
     throw new BuildError('CACHE_EXPORT_FAILED', `${backend.name} is there already and is no cache: ${error.message}`, {
       hint: 'give the cache a reference of its own',
     })
@@ -96,8 +105,15 @@ async function onlyWhole(document: CacheDocument, backend: CacheBackend, ctx: Co
   return withoutBlobs(document, ({ digest }) => there.has(digest))
 }
 
-/** The manifest of a cache: `layers` are all blobs that its records name, so that a registry keeps them. */
-export function printManifest(document: CacheDocument): {
+/**
+ * The manifest of a cache: `layers` are all blobs that its records name, so that a registry keeps them.
+ *
+ * @param hasRecords the records go into the manifest, as `data` of the config
+ */
+export function printManifest(
+  document: CacheDocument,
+  hasRecords: boolean,
+): {
   readonly manifest: Buffer
   readonly config: Descriptor
   readonly text: Buffer
@@ -108,7 +124,7 @@ export function printManifest(document: CacheDocument): {
     schemaVersion: 2,
     mediaType: mediaTypes.ociManifest,
     artifactType: cacheArtifactType,
-    config,
+    config: hasRecords ? { ...config, data: text.toString('base64') } : config,
     layers: blobsOf(document),
   }
   return { manifest: Buffer.from(JSON.stringify(manifest)), config, text }

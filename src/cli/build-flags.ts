@@ -9,7 +9,6 @@ import { annotateOutputs, readAnnotations } from './annotations.js'
 import type { FlagTable, FlagValues } from './args.js'
 import { readAttestations } from './attest-flags.js'
 import { readBuildVolumes } from './build-volumes.js'
-import { readCacheFrom, readCacheTo } from './cache-flags.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
 import { explainFormats } from './explain-format.js'
 import { limitFlags, readLimitFlags } from './limit-flags.js'
@@ -33,7 +32,7 @@ export const buildFlags = {
   'cache-from': {
     type: 'list',
     value: 'where',
-    help: 'Look for finished steps in a cache too: a reference, or type=registry|local,…',
+    help: 'Look for finished steps in a cache too: a reference, or type=registry|local|s3|gha,…',
   },
   'cache-mount': {
     type: 'list',
@@ -43,7 +42,7 @@ export const buildFlags = {
   'cache-to': {
     type: 'list',
     value: 'where',
-    help: 'Write finished steps into a cache: a reference, or type=registry|local|inline,…',
+    help: 'Write finished steps into a cache: a reference, or type=registry|local|inline|s3|gha,…',
   },
   call: {
     type: 'string',
@@ -145,8 +144,10 @@ export const unsupportedBuildFlags: readonly string[] = [...['builder', 'debug|D
 
 type Values = FlagValues<typeof buildFlags>
 
-/** The options that the flags alone decide: all but context, Dockerfile and the engine's. */
-export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions, 'context' | 'dockerfile' | 'buildContexts'> {
+type ReadElsewhere = 'context' | 'dockerfile' | 'buildContexts' | 'cacheFrom' | 'cacheTo'
+
+/** The options that the flags alone decide: all but contexts, Dockerfile, caches and the engine's. */
+export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions, ReadElsewhere> {
   refuse(values)
   const buildArgs = { ...epochIn(shell.env), ...readAssignments(values['build-arg'], shell.env, '--build-arg') }
   const platforms = readPlatforms(values.platform)
@@ -162,8 +163,6 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     addHosts: values['add-host'].map(readHost),
     secrets: Object.fromEntries(values.secret.map((text) => readSecret(text, shell))),
     ssh: Object.fromEntries(values.ssh.map((text) => readSsh(text, shell))),
-    cacheFrom: values['cache-from'].map((text) => readCacheFrom(text, shell)),
-    cacheTo: values['cache-to'].map((text) => readCacheTo(text, shell)),
     cacheMounts: Object.fromEntries(values['cache-mount'].map((text) => readCacheMount(text, shell))),
     squash: readSquash(values.squash),
     volumes: readBuildVolumes(values.volume, shell.cwd),

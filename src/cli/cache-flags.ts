@@ -1,8 +1,8 @@
 /** Reads `--cache-from` and `--cache-to`, as buildx writes them. */
-import { isAbsolute, resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
 import { didYouMean } from '../core/suggest.js'
-import type { CacheFrom, CachePlace, CacheTo } from '../engine/options.js'
+import type { BuildOptions, CacheFrom, CacheTo } from '../engine/options.js'
+import { placeKeys, readPlace, withoutSecrets } from './cache-places.js'
 import { isTrueField, readFields } from './csv.js'
 import type { Shell } from './shell.js'
 
@@ -19,20 +19,29 @@ const toKeys = {
 }
 const fromKeys = { type: [], trust: [] }
 
-/** The keys of each type that say where it is; `from` and `to` are those of one direction only. */
-const types = {
-  registry: { both: ['ref'], from: [], to: [] },
-  local: { both: ['tag'], from: ['src'], to: ['dest'] },
-  inline: { both: [], from: [], to: [] },
-} as const
-
-/** buildx's types that are not here yet. */
-const unsupportedTypes: readonly string[] = ['s3', 'gha', 'azblob']
+/** buildx's types that are not here. */
+const unsupportedTypes: readonly string[] = ['azblob']
 
 type Fields = ReadonlyMap<string, string>
 
-/** Reads one `--cache-from`: `type=…,…`, or the name of a cache or image in a registry. */
-export function readCacheFrom(text: string, shell: Shell): CacheFrom {
+/** Reads all `--cache-from` and `--cache-to` of a build. */
+export function readCaches(
+  from: readonly string[],
+  to: readonly string[],
+  shell: Shell,
+): Pick<BuildOptions, 'cacheFrom' | 'cacheTo'> {
+  return {
+    cacheFrom: from.flatMap((text) => readCacheFrom(text, shell) ?? []),
+    cacheTo: to.flatMap((text) => readCacheTo(text, shell) ?? []),
+  }
+}
+
+/**
+ * Reads one `--cache-from`: `type=…,…`, or the name of a cache or image in a registry.
+ *
+ * @returns undefined, after a warning, for a cache that is not to be had here
+ */
+export function readCacheFrom(text: string, shell: Shell): CacheFrom | undefined {
   if (!text.includes('=')) return { type: 'registry', ref: text }
   const { type, fields } = readTyped(text, '--cache-from', 'from')
   if (type === 'inline') {
@@ -42,25 +51,26 @@ export function readCacheFrom(text: string, shell: Shell): CacheFrom {
   }
   const trust = fields.get('trust') ?? 'all'
   if (trust !== 'all' && trust !== 'verify') {
-    throw new UsageError('USAGE_BAD_FLAG', `--cache-from ${text}: trust is "${trust}", expected all or verify`)
+    throw new UsageError('USAGE_BAD_FLAG', `--cache-from ${withoutSecrets(text)}: trust is "${trust}", expected all or verify`)
   }
-  return { ...readPlace(type, fields, text, '--cache-from', shell), trust }
+  const place = readPlace(type, { fields, text, flag: '--cache-from', shell })
+  return place && { ...place, trust }
 }
 
-/** Reads one `--cache-to`. */
-export function readCacheTo(text: string, shell: Shell): CacheTo {
+/** Reads one `--cache-to`; undefined as for `readCacheFrom`. */
+export function readCacheTo(text: string, shell: Shell): CacheTo | undefined {
   const { type, fields } = text.includes('=')
     ? readTyped(text, '--cache-to', 'to')
     : { type: 'registry' as const, fields: new Map([['ref', text]]) }
   const mode = fields.get('mode') ?? 'min'
   if (mode !== 'min' && mode !== 'max') {
-    throw new UsageError('USAGE_BAD_FLAG', `--cache-to ${text}: mode is "${mode}", expected min or max`)
+    throw new UsageError('USAGE_BAD_FLAG', `--cache-to ${withoutSecrets(text)}: mode is "${mode}", expected min or max`)
   }
   for (const key of ['oci-mediatypes', 'image-manifest']) {
     if (fields.has(key) && !isTrueField(fields.get(key), '--cache-to')) {
       throw new UsageError(
         'USAGE_BAD_FLAG',
-        `--cache-to ${text}: a cache of mille is an OCI image manifest, ${key}=false is not possible`,
+        `--cache-to ${withoutSecrets(text)}: a cache of mille is an OCI image manifest, ${key}=false is not possible`,
       )
     }
   }
@@ -74,7 +84,8 @@ export function readCacheTo(text: string, shell: Shell): CacheTo {
     )
   }
   const compression = readCompression(fields.get('compression'), text)
-  const place = type === 'inline' ? { type } : readPlace(type, fields, text, '--cache-to', shell)
+  const place = type === 'inline' ? { type } : readPlace(type, { fields, text, flag: '--cache-to', shell })
+  if (place === undefined) return undefined
   return {
     ...place,
     mode,
@@ -89,50 +100,28 @@ function readTyped(
   text: string,
   flag: string,
   way: 'from' | 'to',
-): { readonly type: keyof typeof types; readonly fields: Fields } {
+): { readonly type: keyof typeof placeKeys; readonly fields: Fields } {
   const own = way === 'from' ? fromKeys : toKeys
-  const all = Object.values(types).flatMap((type) => [...type.both, ...type[way]])
-  const fields = readFields(text, flag, { ...own, ...Object.fromEntries(all.map((key) => [key, []])) })
+  const all = Object.values(placeKeys).flatMap((type) => [...type.both, ...type[way]])
+  const fields = readFields(text, flag, { ...own, ...Object.fromEntries(all.map((key) => [key, []])) }, withoutSecrets(text))
   const type = fields.get('type')
   if (type === undefined || !isType(type)) {
     const isLater = type !== undefined && unsupportedTypes.includes(type)
-    const unknown = isLater ? `has the type ${type}, which is not supported yet` : `has the unknown type "${type}"`
+    const unknown = isLater ? `has the type ${type}, which is not supported` : `has the unknown type "${type}"`
     const what = type === undefined ? 'has no type' : unknown
-    throw new UsageError('USAGE_BAD_FLAG', `${flag} ${text} ${what}`, {
-      hint: (type && didYouMean(type, Object.keys(types))) ?? `types are ${Object.keys(types).join(', ')}`,
+    throw new UsageError('USAGE_BAD_FLAG', `${flag} ${withoutSecrets(text)} ${what}`, {
+      hint: (type && didYouMean(type, Object.keys(placeKeys))) ?? `types are ${Object.keys(placeKeys).join(', ')}`,
     })
   }
-  const allowed: readonly string[] = [...Object.keys(own), ...types[type].both, ...types[type][way]]
+  const allowed: readonly string[] = [...Object.keys(own), ...placeKeys[type].both, ...placeKeys[type][way]]
   const stranger = [...fields.keys()].find((key) => !allowed.includes(key))
-  if (stranger !== undefined) throw new UsageError('USAGE_BAD_FLAG', `${flag} ${text}: the type ${type} has no "${stranger}"`)
+  if (stranger !== undefined)
+    throw new UsageError('USAGE_BAD_FLAG', `${flag} ${withoutSecrets(text)}: the type ${type} has no "${stranger}"`)
   return { type, fields }
 }
 
-function isType(text: string): text is keyof typeof types {
-  return Object.hasOwn(types, text)
-}
-
-function readPlace(
-  type: Exclude<keyof typeof types, 'inline'>,
-  fields: Fields,
-  text: string,
-  flag: string,
-  shell: Shell,
-): CachePlace {
-  const need = (key: string): string => {
-    const value = fields.get(key)
-    if (value !== undefined && value !== '') return value
-    throw new UsageError('USAGE_BAD_FLAG', `${flag} ${text} has no ${key}`)
-  }
-  switch (type) {
-    case 'registry':
-      return { type, ref: need('ref') }
-    case 'local': {
-      const path = need(flag === '--cache-from' ? 'src' : 'dest')
-      const tag = fields.get('tag')
-      return { type, path: isAbsolute(path) ? path : resolve(shell.cwd, path), ...(tag === undefined ? {} : { tag }) }
-    }
-  }
+function isType(text: string): text is keyof typeof placeKeys {
+  return Object.hasOwn(placeKeys, text)
 }
 
 function readCompression(text: string | undefined, whole: string): 'none' | 'gzip' | 'zstd' | undefined {
@@ -140,6 +129,6 @@ function readCompression(text: string | undefined, whole: string): 'none' | 'gzi
   if (text === 'uncompressed' || text === 'none') return 'none'
   throw new UsageError(
     'USAGE_BAD_FLAG',
-    `--cache-to ${whole}: the compression "${text}" is not known, expected gzip, zstd or uncompressed`,
+    `--cache-to ${withoutSecrets(whole)}: the compression "${text}" is not known, expected gzip, zstd or uncompressed`,
   )
 }

@@ -37,9 +37,10 @@ export type KnownKeys = Readonly<Record<string, readonly string[]>>
 /**
  * Reads `key=value,key,…`. A key without a value is `true`; the last of a repeated key wins.
  *
+ * @param shown `text` as errors may have it: without secrets
  * @throws UsageError USAGE_BAD_FLAG for a key that is not known
  */
-export function readFields(text: string, flag: string, known: KnownKeys): Map<string, string> {
+export function readFields(text: string, flag: string, known: KnownKeys, shown = text): Map<string, string> {
   const names = new Map(Object.entries(known).flatMap(([name, others]) => [name, ...others].map((key) => [key, name] as const)))
   const fields = new Map<string, string>()
   for (const field of splitCsv(text, flag)) {
@@ -47,7 +48,7 @@ export function readFields(text: string, flag: string, known: KnownKeys): Map<st
     const key = (at < 0 ? field : field.slice(0, at)).trim().toLowerCase()
     const name = names.get(key)
     if (name === undefined) {
-      throw new UsageError('USAGE_BAD_FLAG', `${flag} ${text} has the unknown key "${key}"`, {
+      throw new UsageError('USAGE_BAD_FLAG', `${flag} ${shown} has the unknown key "${key}"`, {
         hint: didYouMean(key, names.keys()) ?? `known are ${Object.keys(known).join(', ')}`,
       })
     }

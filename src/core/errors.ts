@@ -102,6 +102,8 @@ export type ErrorCode =
   | 'REGISTRY_CREDENTIALS'
   // caches of other machines
   | 'CACHE_BAD'
+  | 'CACHE_DENIED'
+  | 'CACHE_UNREACHABLE'
   | 'CACHE_EXPORT_FAILED'
   // running containers
   | 'CONTAINER_NAME_IN_USE'

@@ -201,14 +201,13 @@ class Target {
   }
 }
 
-/** All records of the steps: by definition, by content, by result; with `min` only those of the result's layers. */
+/** All records of the steps: by definition, by content, by what they took, by result; with `min` only those of the result's layers. */
 export function recordsOf(built: BuiltRecords, mode: 'min' | 'max', layers: EngineLayers): readonly CacheRecord[] {
   const result = new Set(built.result)
   const steps = built.steps.filter((record) => mode === 'max' || record.layers.every((diffId) => result.has(diffId)))
   const more = steps.flatMap((record) => {
-    const content = record.contentKey === undefined ? undefined : built.recordOf(record.contentKey)
-    const found = resultRecord(record, layers, built)
-    return [content ?? [], found ?? []].flat()
+    const keys = [record.contentKey, record.selectedKey].filter((key) => key !== undefined)
+    return [...keys.map(built.recordOf), resultRecord(record, layers, built)].filter((found) => found !== undefined)
   })
   return [...steps, ...more, ...built.images]
 }

@@ -32,6 +32,8 @@ export interface Imports extends AsyncDisposable {
   distrust(diffId: DiffID): boolean
   /** The newest files of a cache mount, and where they are. */
   mountOf(key: string): { readonly mount: CachedMount; readonly backend: CacheBackend } | undefined
+  /** Which of these steps each cache has. */
+  foreseen(steps: readonly Digest[]): readonly CacheSummary[]
   /** What came of it, once the build is done; warns of results that are not what a cache with `trust=verify` says. */
   summaries(
     steps: readonly SolvedVertex[],
@@ -59,7 +61,7 @@ export async function openImports(
 ): Promise<Imports> {
   const opened = distinct(await Promise.all(froms.flatMap((from) => placesOf(from, platforms, engine))))
   const imported = opened.flatMap(({ cache }) => cache ?? [])
-  for (const { backend } of imported) layers.addSource(backend.source, backend.fetchBlob)
+  for (const { backend } of imported) layers.addSource(backend.source, (...asked) => backend.fetchBlob(...asked))
   const trusted = imported.filter(({ from }) => from.trust !== 'verify')
   const layerOf = (diffId: DiffID): CacheLayer | undefined => {
     for (const { document, lost } of trusted) {
@@ -95,6 +97,14 @@ export async function openImports(
       }
       return undefined
     },
+    foreseen: (steps) => [
+      ...opened.flatMap(({ nothing }) => nothing ?? []),
+      ...imported.map(({ backend: { name }, document, from }) => {
+        const found = from.trust === 'verify' ? [] : steps.filter((key) => document.entries.has(key))
+        const records = count(countSteps(document), 'record', 'records')
+        return { name, text: `${records} in ${name}, ${found.length} hit` }
+      }),
+    ],
     summaries: (steps, recordOf, ctx, restoredMounts) => [
       ...opened.flatMap(({ nothing }) => nothing ?? []),
       ...imported.map((cache) => summaryOf(cache, steps, recordOf, ctx)),
@@ -140,7 +150,7 @@ async function openOne(from: CacheFrom, platform: Platform, engine: Engine): Pro
       return { identity: backend.name, nothing: { name: backend.name, text: `there is no cache at ${backend.name} yet` } }
     warnOfRefused(read, backend, ctx)
     return {
-      identity: `${backend.name} ${read.manifest.digest}`,
+      identity: `${backend.name} ${read.manifests.map(({ digest }) => digest).join(' ')}`,
       cache: { backend, from, document: read.document, usedKeys: new Set(), lost: new Set() },
     }
   } catch (error) {
@@ -157,7 +167,11 @@ async function openOne(from: CacheFrom, platform: Platform, engine: Engine): Pro
   }
 }
 
-function warnOfRefused({ refused }: ReadCache, { name }: CacheBackend, ctx: Context): void {
+function warnOfRefused({ refused, problems }: ReadCache, { name }: CacheBackend, ctx: Context): void {
+  for (const problem of new Set(problems)) {
+    const message = `a part of the cache ${name} is not used: ${problem}`
+    ctx.emit({ type: 'warning', diagnostic: { severity: 'warning', code: 'CACHE_BAD', message } })
+  }
   if (refused === 0) return
   const message = `${refused === 1 ? 'a record' : `${refused} records`} of the cache ${name} ${refused === 1 ? 'is' : 'are'} not used: damaged, or naming blobs that the cache does not have`
   ctx.emit({ type: 'warning', diagnostic: { severity: 'warning', code: 'CACHE_BAD', message } })

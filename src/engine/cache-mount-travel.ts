@@ -6,8 +6,8 @@ import { createReadStream, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import type { CacheBackend } from '../cache/backend.js'
-import { mountChunkSizes } from '../cache/chunker.js'
-import type { CacheDocument, CachedMount, MountChunk } from '../cache/document.js'
+import { largestChunkBytes } from '../cache/chunker.js'
+import { type CacheDocument, type CachedMount, type MountChunk, mostBytes } from '../cache/document.js'
 import type { ChunkMountTask, CutChunk } from '../cache/mount-chunks.js'
 import { readCache } from '../cache/read.js'
 import type { Context } from '../core/context.js'
@@ -24,9 +24,11 @@ import type { Engine } from './engine.js'
 /** The media type of a chunk. */
 const chunkType = 'application/vnd.mille.cache.mount.chunk.v1+gzip'
 /** gzip can make a chunk a little larger, never twice as large. */
-const chunkLimitBytes = mountChunkSizes.most * 2
+const chunkLimitBytes = largestChunkBytes * 2
 /** Chunks that are fetched, or sent, at once. */
 const window = 4
+/** Chunks that are asked for at once. */
+const askWindow = 16
 
 /** The travel of the cache mounts of one build. */
 export interface MountTravel extends CacheTravel {
@@ -98,7 +100,7 @@ async function oldMounts(backend: CacheBackend, ctx: Context): Promise<CacheDocu
 
 async function restoreMount(mount: CachedMount, backend: CacheBackend, id: string, path: string, ctx: Context): Promise<boolean> {
   try {
-    const limitBytes = mount.chunks.length * mountChunkSizes.most
+    const limitBytes = mount.chunks.reduce((sum, { blob }) => sum + Math.min(largestChunkBytes, mostBytes(blob)), 0)
     await applyLayer(chunkBytes(mount.chunks, backend, ctx), path, { form: 'plain', limitBytes }, ctx.signal)
     return true
   } catch (error) {
@@ -147,7 +149,7 @@ async function fetchChunk({ raw, blob }: MountChunk, backend: CacheBackend, ctx:
 
 function unzip(bytes: Buffer, { digest }: Descriptor): Buffer {
   try {
-    return gunzipSync(bytes, { maxOutputLength: mountChunkSizes.most })
+    return gunzipSync(bytes, { maxOutputLength: largestChunkBytes })
   } catch (error) {
     throw new BuildError('CACHE_BAD', `the chunk ${digest} cannot be unpacked`, { cause: error })
   }
@@ -165,12 +167,14 @@ async function packMount(
 ): Promise<CachedMount | undefined> {
   if (!existsSync(path)) return undefined
   const known = new Map<Digest, Descriptor>()
-  for (const { raw, blob } of old?.chunks ?? []) if (await backend.hasBlob(blob, ctx)) known.set(raw, blob)
+  await inWindows(old?.chunks ?? [], askWindow, async ({ raw, blob }) => {
+    if (await backend.hasBlob(blob, ctx)) known.set(raw, blob)
+  })
   const output = store.blobs.temporaryPath()
   mkdirSync(output)
   try {
     using _held = await shareCache(path, ctx)
-    const task: ChunkMountTask = { path, output, known: new Set(known.keys()) }
+    const task: ChunkMountTask = { path, sizes: backend.mountChunkSizes, output, known: new Set(known.keys()) }
     const cut = await pool.run<CutChunk[]>('chunkMountTask', task, ctx.signal)
     for (const { raw, blob } of cut) {
       if (blob !== undefined) known.set(raw, { mediaType: chunkType, digest: blob.digest, size: blob.size })
@@ -201,14 +205,10 @@ async function sendChunks(
   ctx: Context,
 ): Promise<void> {
   const blobs = [...new Map(cut.flatMap(({ blob }) => (blob === undefined ? [] : [[blob.digest, blob]]))).values()]
-  for (let i = 0; i < blobs.length; i += window) {
-    await allOf(
-      blobs.slice(i, i + window).map(({ digest, size }) => {
-        const open = async (): Promise<AsyncIterable<Uint8Array>> => createReadStream(join(output, hexOf(digest)))
-        return backend.putBlob({ mediaType: chunkType, digest, size }, open, [], progressId, ctx)
-      }),
-    )
-  }
+  await inWindows(blobs, window, async ({ digest, size }) => {
+    const open = async (): Promise<AsyncIterable<Uint8Array>> => createReadStream(join(output, hexOf(digest)))
+    await backend.putBlob({ mediaType: chunkType, digest, size }, open, [], progressId, ctx)
+  })
 }
 
 /** A mount that no step used: its chunks go from the one place to the other where they are not there yet. */
@@ -219,22 +219,28 @@ async function carryMount(
   progressId: string,
   ctx: Context,
 ): Promise<CachedMount | undefined> {
-  for (const { blob } of mount.chunks) {
-    if (await to.hasBlob(blob, ctx)) continue
-    if (from === undefined) return undefined
+  let isWhole = true
+  await inWindows(mount.chunks, window, async ({ blob }) => {
+    if (!isWhole || (await to.hasBlob(blob, ctx))) return
+    if (from === undefined) {
+      isWhole = false
+      return
+    }
     const bytes = await from.readBlob(blob, chunkLimitBytes, ctx)
     const open = async (): Promise<AsyncIterable<Uint8Array>> => oneChunk(bytes)
     await to.putBlob(blob, open, from.source.startsWith('cache+') ? [] : [from.source], progressId, ctx)
-  }
-  return mount
+  })
+  return isWhole ? mount : undefined
 }
 
 async function* oneChunk(bytes: Buffer): AsyncGenerator<Uint8Array, void, void> {
   yield bytes
 }
 
-/** As `Promise.all`, but nothing runs on when it rejects. */
-async function allOf(work: readonly Promise<unknown>[]): Promise<void> {
-  const outcomes = await Promise.allSettled(work)
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+/** Works on the items, some at once. Nothing runs on when it rejects. */
+async function inWindows<Item>(items: readonly Item[], size: number, work: (item: Item) => Promise<void>): Promise<void> {
+  for (let i = 0; i < items.length; i += size) {
+    const outcomes = await Promise.allSettled(items.slice(i, i + size).map(work))
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+  }
 }

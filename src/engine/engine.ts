@@ -74,7 +74,7 @@ async function openSandbox(settings: EngineSettings, emit: (event: BuildEvent) =
 }
 
 async function openRegistry({ env, home, insecureRegistries }: EngineSettings): Promise<RegistryClient> {
-  const [{ createRegistryClient }, { loadCredentials }, { proxyFromEnv }, { systemCaFiles }] = await Promise.all([
+  const [{ createRegistryClient }, { loadCredentials }, { proxyFromEnv }, { tlsSettingsFrom }] = await Promise.all([
     import('../registry/client.js'),
     import('../registry/credentials.js'),
     import('../registry/proxy.js'),
@@ -84,7 +84,7 @@ async function openRegistry({ env, home, insecureRegistries }: EngineSettings): 
     credentials: loadCredentials({ env, home }),
     proxy: proxyFromEnv(env),
     insecureRegistries,
-    tls: { certsDirectories: ['/etc/containers/certs.d', '/etc/docker/certs.d'], caFiles: systemCaFiles(env) },
+    tls: { ...tlsSettingsFrom(env), certsDirectories: ['/etc/containers/certs.d', '/etc/docker/certs.d'] },
   })
 }
 

@@ -304,11 +304,17 @@ async function fetchFromSources(
   throw last
 }
 
-/** A repository, or a cache that an earlier operation was told of. Only a directory can be opened by its name alone. */
+/** A repository, or a cache that an earlier operation was told of: credentials are not kept, so that some cannot be opened. */
 async function openSource(source: string, engine: Engine): Promise<FetchLayerBlob> {
   if (source.startsWith('cache+')) {
-    const { localBackend, localSourcePrefix } = await import('../cache/local-backend.js')
-    if (source.startsWith(localSourcePrefix)) return localBackend(source.slice(localSourcePrefix.length), 'latest').fetchBlob
+    const { reopenPlace } = await import('./cache-places.js')
+    const place = await reopenPlace(source, engine)
+    if (place !== undefined) {
+      return async (blob, write, progressId, ctx) => {
+        await using opened = place
+        await opened.fetchBlob(blob, write, progressId, ctx)
+      }
+    }
     throw new StoreError('STORE_SNAPSHOT_MISSING', `the layer is in the cache ${source.slice('cache+'.length)}`, {
       hint: 'build again with the --cache-from that names it',
     })

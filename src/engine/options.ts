@@ -4,6 +4,7 @@
  */
 import type { ResourceLimits } from '../../sandbox/plan.js'
 import type { AttestationOptions } from '../attest/options.js'
+import type { GhaCacheSettings, S3CacheSettings } from '../cache/places.js'
 import type { BuildEvent } from '../core/context.js'
 import type { Compression, Descriptor } from '../core/descriptor.js'
 import type { Diagnostic } from '../core/diagnostic.js'
@@ -161,6 +162,10 @@ export type CachePlace =
   | { readonly type: 'registry'; readonly ref: string }
   /** An OCI layout in a directory; `latest`. */
   | { readonly type: 'local'; readonly path: string; readonly tag?: string | undefined }
+  /** Objects in a bucket. */
+  | ({ readonly type: 's3' } & S3CacheSettings)
+  /** Entries of the cache service of GitHub Actions. */
+  | ({ readonly type: 'gha' } & GhaCacheSettings)
 
 /** A cache to look into. */
 export type CacheFrom = CachePlace & {
@@ -268,6 +273,8 @@ export interface BuiltStep {
 export interface DryRunResult {
   readonly steps: readonly LoggedStep[]
   readonly warnings: readonly Diagnostic[]
+  /** What is found in the caches of `cacheFrom`. */
+  readonly caches: readonly CacheSummary[]
 }
 
 /** One image of a build. */

@@ -1,6 +1,7 @@
 /**
  * The caches of one build: those it looks into and those it writes. Loaded only where `cacheFrom` or `cacheTo` is given.
  */
+import { countSteps } from '../cache/document.js'
 import { inlineAnnotation } from '../cache/read.js'
 import { packInline } from '../cache/write.js'
 import type { DiffID, Digest } from '../core/digest.js'
@@ -26,6 +27,8 @@ export interface RemoteCache extends AsyncDisposable {
   readonly travel: CacheTravel
   /** Takes the word of no cache for this layer any more. */
   distrust(diffId: DiffID): boolean
+  /** Which of these steps each cache has. */
+  foreseen(steps: readonly Digest[]): readonly CacheSummary[]
   /** Writes the caches, and says what was taken and written. */
   finish(solved: readonly SolvedPlan[]): Promise<readonly CacheSummary[]>
 }
@@ -80,13 +83,19 @@ class OpenCache implements RemoteCache {
     return this.#imports.distrust(diffId)
   }
 
+  foreseen(steps: readonly Digest[]): readonly CacheSummary[] {
+    return this.#imports.foreseen(steps)
+  }
+
   annotator(solved: readonly SolvedPlan[]): Annotate | undefined {
     if (!this.#isInline) return undefined
     return (image, blobs) => {
       const { diff_ids: result } = image.config.rootfs
-      const records = recordsOf({ ...this.#builtRecords(solved), result }, 'min', this.#layers)
+      const built = this.#builtRecords(solved)
+      const records = recordsOf({ ...built, result }, 'min', this.#layers)
       const byLayer = new Map(result.map((diffId, i) => [diffId, blobs[i]]))
       const document = describeRecords(records, (diffId) => byLayer.get(diffId), this.#layers, this.#engine)
+      if (built.steps.length > 0 && countSteps(document) === 0) this.#warnOfEmpty()
       return { [inlineAnnotation]: packInline(document) }
     }
   }
@@ -104,6 +113,12 @@ class OpenCache implements RemoteCache {
     // Nothing more is read from them, and a directory that is written too can be swept.
     await this.#imports[Symbol.asyncDispose]()
     return [...taken, ...(await this.#exports.publish())]
+  }
+
+  #warnOfEmpty(): void {
+    const message = 'the image carries no inline cache: none of its layers is that of a step'
+    const hint = '--squash and rewrite-timestamp=true make layers of their own: write the cache to another place'
+    this.#engine.ctx.emit({ type: 'warning', diagnostic: { severity: 'warning', code: 'CacheEmpty', message, hint } })
   }
 
   #builtRecords(solved: readonly SolvedPlan[]): BuiltRecords {

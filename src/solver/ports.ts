@@ -44,6 +44,8 @@ export interface CacheRecord {
   readonly name: string
   /** In a record by definition: the key by content of the same step. */
   readonly contentKey?: Digest
+  /** The key by what the step took of its inputs, where that was not all of them. */
+  readonly selectedKey?: Digest
 }
 
 /** The records of finished steps. */

@@ -100,6 +100,7 @@ async function findByContent(
   const diffIds = inputs.flatMap((input) => input.layers?.diffIds ?? [])
   const mayTurnOut = diffIds.some((diffId) => layers.contentIdOf(diffId) === undefined) && !layers.areHere(diffIds)
   if (record !== undefined || !mayTurnOut) return { key, record }
+  expectSteps(item.vertex, solving)
   await fetchInputs(item.vertex, inputs, solving)
   const known = contentKeyOf(item, inputs, solving)
   return { key: known, record: find(known) }
@@ -296,7 +297,8 @@ function saveResult(
   const made = resultLayers(item.vertex, inputs, result, solving)
   const earlier =
     made.contentId === undefined ? undefined : earlierResult(item, inputs, { ...made, contentId: made.contentId }, solving)
-  const record: Omit<CacheRecord, 'key' | 'by' | 'components'> = earlier ?? {
+  const [content, selected] = contents
+  const found: Omit<CacheRecord, 'key' | 'by' | 'components'> = earlier ?? {
     layers: made.layers.diffIds,
     layerTimes: made.layers.times,
     createdAt: made.createdAt,
@@ -304,8 +306,9 @@ function saveResult(
     name: item.vertex.name,
     ...(made.contentId === undefined ? {} : { contentId: made.contentId }),
   }
+  const record = selected === undefined ? found : { ...found, selectedKey: selected.digest }
   for (const { digest: key, components } of contents) solving.ports.records.save({ ...record, key, by: 'content', components })
-  solving.ports.records.save({ ...record, ...byDefinition(item, contents[0].digest) })
+  solving.ports.records.save({ ...record, ...byDefinition(item, content.digest) })
   solving.report.done(item.vertex, 'ran')
   return outcomeOf({ diffIds: record.layers, times: record.layerTimes })
 }

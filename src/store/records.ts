@@ -34,7 +34,7 @@ export function openRecords(session: Session): Records {
 /** True for a value of the form of a cache record. */
 export function isStoredRecord(value: unknown): value is StoredRecord {
   if (!isObject(value)) return false
-  const { key, by, layers, layerTimes, createdAt, contentId, contentKey, size, components, name } = value
+  const { key, by, layers, layerTimes, createdAt, contentId, contentKey, selectedKey, size, components, name } = value
   return (
     typeof key === 'string' &&
     isDigest(key) &&
@@ -47,6 +47,7 @@ export function isStoredRecord(value: unknown): value is StoredRecord {
     typeof createdAt === 'number' &&
     (contentId === undefined || (typeof contentId === 'string' && isDigest(contentId))) &&
     (contentKey === undefined || (typeof contentKey === 'string' && isDigest(contentKey))) &&
+    (selectedKey === undefined || (typeof selectedKey === 'string' && isDigest(selectedKey))) &&
     typeof size === 'number' &&
     isObject(components) &&
     typeof name === 'string'

@@ -222,4 +222,6 @@ export interface StoredRecord {
   readonly name: string
   /** In a record by definition: the key by content of the same step. A cache that goes to other machines needs both. */
   readonly contentKey?: Digest
+  /** The key by what the step took of its inputs, where that was not all of them. */
+  readonly selectedKey?: Digest
 }

@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { CacheBackend } from '../../src/cache/backend.js'
+import { mountChunkSizes } from '../../src/cache/chunker.js'
 import {
   type CacheDocument,
   type CacheEntry,
@@ -143,8 +144,10 @@ function memoryPlace(meddle: (place: { manifest: Buffer | undefined; blobs: Map<
     name: 'memory',
     source: 'cache+memory:',
     merges: true,
-    readManifest: async () =>
-      state.manifest === undefined ? undefined : { bytes: state.manifest, digest: digestOf(state.manifest) },
+    isPrivate: false,
+    mountChunkSizes,
+    readManifests: async () =>
+      state.manifest === undefined ? [] : [{ bytes: state.manifest, digest: digestOf(state.manifest) }],
     readBlob: async ({ digest }) => state.blobs.get(digest) ?? Buffer.alloc(0),
     fetchBlob: async () => undefined,
     hasBlob: async ({ digest }) => state.blobs.has(digest),
@@ -154,9 +157,9 @@ function memoryPlace(meddle: (place: { manifest: Buffer | undefined; blobs: Map<
       state.blobs.set(blob.digest, Buffer.concat(chunks))
       return 'uploaded'
     },
-    async swap(manifest, expected) {
+    async swap(manifest, [old]) {
       meddle(state)
-      if ((state.manifest && digestOf(state.manifest)) !== expected) return false
+      if ((state.manifest && digestOf(state.manifest)) !== old?.digest) return false
       state.manifest = manifest
       return true
     },
@@ -169,7 +172,7 @@ test('who is overtaken while writing reads again and loses nothing', async () =>
   const place = memoryPlace((state) => {
     if (others === 0) return
     others -= 1
-    const { manifest, config, text } = printManifest(documentOf(...['x', 'y', 'z'].slice(others)))
+    const { manifest, config, text } = printManifest(documentOf(...['x', 'y', 'z'].slice(others)), false)
     state.manifest = manifest
     state.blobs.set(config.digest, text)
   })

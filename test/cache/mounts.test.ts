@@ -5,10 +5,10 @@ import { existsSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { cutChunks, mountChunkSizes } from '../../src/cache/chunker.js'
+import { cutChunks, fewChunkSizes, mountChunkSizes } from '../../src/cache/chunker.js'
 import type { CacheTo } from '../../src/engine/options.js'
+import { startPlace, whyNoPlace } from '../helpers/cache-places.js'
 import { busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
-import { registryMissing, startRegistry } from '../helpers/registry.js'
 import { within } from '../helpers/within.js'
 
 const sizes = { least: 1 << 10, wished: 1 << 12, most: 1 << 14 }
@@ -51,36 +51,36 @@ const text = (version: string): string =>
     `RUN --mount=type=cache,id=work,target=/work echo ${version} && ls /work | wc -l && { [ -e /work/big ] || head -c 20000000 /dev/urandom > /work/big; } && echo ${version} > /work/v-${version}`,
   ].join('\n')
 
-test('cache mounts go to another machine, and only what changed goes back', async () => {
-  const reason = (await whyNoBuild()) ?? registryMissing()
-  if (reason !== undefined) {
-    console.log(`SKIP: ${reason}`)
-    return
-  }
-  using one = await makeBench()
-  using two = await makeBench({ base: false })
-  execFileSync('cp', ['-a', one.root, two.root])
-  await using registry = await startRegistry()
-  const ref = `${registry.host}/app:cache`
-  const cacheTo: readonly CacheTo[] = [{ type: 'registry', ref, mode: 'max', mounts: true }]
-  const cacheFrom = [{ type: 'registry', ref } as const]
-  const uploads = (): number => registry.requests().filter((line) => /^PUT .*uploads/.test(line)).length
-  await within(
-    120_000,
-    (async () => {
-      await one.build({ dockerfile: { name: 'Dockerfile', text: text('first') }, cacheTo })
-      assert.ok(uploads() > 20_000_000 / mountChunkSizes.most)
-      const before = uploads()
-      const result = await two.build({ dockerfile: { name: 'Dockerfile', text: text('second') }, cacheFrom, cacheTo })
-      assert.match(two.output(), /^second\n2\n/)
-      assert.ok(result.caches.some((summary) => summary.text === '1 cache mount filled from caches'))
-      // The layer, the records, and the chunk or two with the new file.
-      assert.ok(uploads() - before <= 4, `${uploads() - before} uploads`)
-      assert.equal(readdirSync(mountOf(two.root)).sort(), ['big', 'v-first', 'v-second'])
-      assert.is(statSync(join(mountOf(two.root), 'big')).size, 20_000_000)
-    })(),
-  )
-})
+for (const kind of ['registry', 's3', 'gha'] as const) {
+  test(`${kind}: cache mounts go to another machine, and only what changed goes back`, async () => {
+    const reason = (await whyNoBuild()) ?? whyNoPlace(kind)
+    if (reason !== undefined) {
+      console.log(`SKIP: ${reason}`)
+      return
+    }
+    using one = await makeBench()
+    using two = await makeBench({ base: false })
+    execFileSync('cp', ['-a', one.root, two.root])
+    await using at = await startPlace(kind)
+    const cacheTo: readonly CacheTo[] = [{ ...at.place, mode: 'max', mounts: true }]
+    const cacheFrom = [at.place]
+    await within(
+      120_000,
+      (async () => {
+        await one.build({ dockerfile: { name: 'Dockerfile', text: text('first') }, cacheTo })
+        assert.ok(at.brought() > 20_000_000 / (kind === 'gha' ? fewChunkSizes : mountChunkSizes).most)
+        const before = at.brought()
+        const result = await two.build({ dockerfile: { name: 'Dockerfile', text: text('second') }, cacheFrom, cacheTo })
+        assert.match(two.output(), /^second\n2\n/)
+        assert.ok(result.caches.some((summary) => summary.text === '1 cache mount filled from caches'))
+        // The layer, the records, and the chunk or two with the new file.
+        assert.ok(at.brought() - before <= 4, `${at.brought() - before} uploads`)
+        assert.equal(readdirSync(mountOf(two.root)).sort(), ['big', 'v-first', 'v-second'])
+        assert.is(statSync(join(mountOf(two.root), 'big')).size, 20_000_000)
+      })(),
+    )
+  })
+}
 
 test('a fully cached build carries cache mounts along, and damaged ones start empty with a warning', async () => {
   const reason = await whyNoBuild()

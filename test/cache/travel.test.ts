@@ -1,10 +1,16 @@
-/** Caches that travel: built on one store, used on another, through a real registry, a directory, an image. */
+/** Caches that travel: built on one store, used on another, through each kind of place and inside an image. */
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { dryRun } from '../../src/build.js'
+import { quietContext } from '../../src/core/context.js'
+import type { Manifest } from '../../src/core/descriptor.js'
+import { digestOf } from '../../src/core/digest.js'
 import type { CacheFrom, CacheTo } from '../../src/engine/options.js'
+import { placeKinds, startPlace } from '../helpers/cache-places.js'
 import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
 import { registryMissing, startRegistry, type TestRegistry } from '../helpers/registry.js'
 import { within } from '../helpers/within.js'
@@ -62,28 +68,32 @@ async function readBack(bench: Bench, path: string, options: Parameters<Bench['b
   return readFileSync(join(dest, path), 'utf8')
 }
 
-test('a build on another machine runs nothing, fetches what is needed, and is the same image', () =>
-  machines(2, async ([one, two]) => {
-    if (one === undefined || two === undefined) return
-    await using registry = await startRegistry()
-    const ref = `${registry.host}/team/app:cache`
-    const first = await one.build({ dockerfile, cacheTo: [{ type: 'registry', ref, mode: 'max' }] })
-    assert.is(one.ran().length, 5)
-    assert.match(first.caches[0]?.text ?? '', /^exported 5 records to .*team\/app:cache \(5 there now\), 5 layers uploaded/)
-    const second = await two.build({ dockerfile, cacheFrom: [{ type: 'registry', ref }] })
-    assert.equal(two.ran(), [])
-    assert.is(second.caches[0]?.text, `imported 5 records from ${ref}, 5 hit`)
-    assert.is(second.imageId, first.imageId)
-    assert.is(
-      await readBack(two, 'second', { dockerfile, cacheFrom: [{ type: 'registry', ref }] }),
-      await readBack(one, 'unique', { dockerfile }),
-    )
-    assert.equal(
-      registry.requests().filter((line) => /^GET .*blobs/.test(line)).length,
-      // The records twice, and the two layers of the result: the large layer of the other stage is not fetched.
-      4,
-    )
-  }))
+for (const kind of placeKinds) {
+  test(`${kind}: a build on another machine runs nothing, fetches what is needed, and is the same image`, () =>
+    machines(2, async ([one, two]) => {
+      if (one === undefined || two === undefined) return
+      await using at = await startPlace(kind)
+      const cacheFrom: readonly CacheFrom[] = [at.place]
+      const first = await one.build({ dockerfile, cacheTo: [{ ...at.place, mode: 'max' }] })
+      assert.is(one.ran().length, 5)
+      const [exported] = first.caches
+      assert.ok(exported?.text.startsWith(`exported 5 records to ${at.name} (5 there now), 5 layers uploaded`), exported?.text)
+      const before = at.fetched()
+      assert.is(await foresee(two, cacheFrom), `5 records in ${at.name}, 5 hit`)
+      const second = await two.build({ dockerfile, cacheFrom })
+      assert.equal(two.ran(), [])
+      assert.is(second.caches[0]?.text, `imported 5 records from ${at.name}, 5 hit`)
+      assert.is(second.imageId, first.imageId)
+      // No layer is fetched before its files are needed. The log of a registry comes late.
+      if (kind !== 'registry') assert.is(at.fetched() - before, 0)
+      assert.is(await readBack(two, 'second', { dockerfile, cacheFrom }), await readBack(one, 'unique', { dockerfile }))
+      // The two layers of the result, and the records three times where they are a blob: not the large layer of the other stage.
+      assert.is(at.fetched() - before, { registry: 5, local: 0, s3: 2, gha: 2 }[kind])
+      two.write({ 'src/a.txt': 'other' })
+      const changed = await two.build({ dockerfile, cacheFrom })
+      assert.is(changed.caches[0]?.text, `imported 5 records from ${at.name}, 0 hit, 5 misses (src changed)`)
+    }))
+}
 
 test('a fully cached build whose image is pushed moves no layer', () =>
   machines(2, async ([one, two]) => {
@@ -105,17 +115,6 @@ test('a fully cached build whose image is pushed moves no layer', () =>
     assert.is(mounts.length, 3, `layers are mounted: ${registry.requests().slice(elsewhere).join('\n')}`)
   }))
 
-test('a change runs what depends on it, and the summary names it', () =>
-  machines(2, async ([one, two]) => {
-    if (one === undefined || two === undefined) return
-    await using registry = await startRegistry()
-    const ref = `${registry.host}/app:cache`
-    await one.build({ dockerfile, cacheTo: [{ type: 'registry', ref, mode: 'max' }] })
-    two.write({ 'src/a.txt': 'other' })
-    const result = await two.build({ dockerfile, cacheFrom: [{ type: 'registry', ref }] })
-    assert.is(result.caches[0]?.text, `imported 5 records from ${ref}, 0 hit, 5 misses (src changed)`)
-  }))
-
 test('mode=min has the layers of the result only', () =>
   machines(2, async ([one, two]) => {
     if (one === undefined || two === undefined) return
@@ -127,20 +126,41 @@ test('mode=min has the layers of the result only', () =>
     assert.equal(two.ran(), [])
   }))
 
-test('two that write one reference at once keep what both know', () =>
-  machines(3, async ([one, two, three]) => {
-    if (one === undefined || two === undefined || three === undefined) return
-    await using registry = await startRegistry()
-    const ref = `${registry.host}/app:cache`
-    const other = { name: 'Dockerfile', text: `FROM ${busybox}\nRUN echo other > /other\n` }
-    const cacheTo: readonly CacheTo[] = [{ type: 'registry', ref, mode: 'max' }]
-    // Steps first, so that both write at the same moment.
-    await Promise.all([one.build({ dockerfile }), two.build({ dockerfile: other })])
-    await Promise.all([one.build({ dockerfile, cacheTo }), two.build({ dockerfile: other, cacheTo })])
-    await three.build({ dockerfile, cacheFrom: [{ type: 'registry', ref }] })
-    assert.equal(three.ran(), [])
-    await three.build({ dockerfile: other, cacheFrom: [{ type: 'registry', ref }] })
-    assert.equal(three.ran(), [])
+for (const kind of ['registry', 's3', 'gha'] as const) {
+  test(`${kind}: two that write one cache at once keep what both know`, () =>
+    machines(3, async ([one, two, three]) => {
+      if (one === undefined || two === undefined || three === undefined) return
+      await using at = await startPlace(kind)
+      const other = { name: 'Dockerfile', text: `FROM ${busybox}\nRUN echo other > /other\n` }
+      const cacheTo: readonly CacheTo[] = [{ ...at.place, mode: 'max' }]
+      // Steps first, so that both write at the same moment.
+      await Promise.all([one.build({ dockerfile }), two.build({ dockerfile: other })])
+      await Promise.all([one.build({ dockerfile, cacheTo }), two.build({ dockerfile: other, cacheTo })])
+      await three.build({ dockerfile, cacheFrom: [at.place] })
+      assert.equal(three.ran(), [])
+      await three.build({ dockerfile: other, cacheFrom: [at.place] })
+      assert.equal(three.ran(), [])
+    }))
+}
+
+test('a step that takes a file of another stage is found by that file, whatever else the stage has', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    const path = join(one.directory, 'cache')
+    const stages = (version: string): { name: string; text: string } => ({
+      name: 'Dockerfile',
+      text: [
+        `FROM ${busybox} AS make`,
+        `RUN echo same > /taken && echo ${version} > /other`,
+        `FROM ${busybox}`,
+        'COPY --from=make /taken /',
+        'RUN --mount=type=bind,from=make,source=/taken,target=/taken cp /taken /copied && date +%N > /now',
+      ].join('\n'),
+    })
+    await one.build({ dockerfile: stages('1'), cacheTo: [{ type: 'local', path, mode: 'max' }] })
+    assert.is(one.ran().length, 3)
+    await two.build({ dockerfile: stages('2'), cacheFrom: [{ type: 'local', path }] })
+    assert.equal(two.ran(), ['RUN echo same > /taken && echo 2 > /other'])
   }))
 
 test('an image carries its cache inline', () =>
@@ -156,6 +176,8 @@ test('an image carries its cache inline', () =>
     await two.build({ dockerfile, outputs: [{ type: 'local', dest }] })
     assert.equal(two.ran(), [])
     assert.is(readFileSync(join(dest, 'second'), 'utf8').length, 68)
+    await one.build({ dockerfile, tags: [ref], push: true, squash: 'all', cacheTo: [{ type: 'inline' }] })
+    assert.ok(one.events.some((event) => event.type === 'warning' && event.diagnostic.code === 'CacheEmpty'))
   }))
 
 test('a directory holds what the last build used, and nothing else', () =>
@@ -185,24 +207,49 @@ test('a directory holds what the last build used, and nothing else', () =>
     assert.is(readFileSync(join(kept, 'unique'), 'utf8'), readFileSync(join(kept, 'second'), 'utf8'))
   }))
 
-test('layers that cannot be had, or are not what they should be, are misses with a warning', () =>
-  machines(3, async ([one, two, three]) => {
-    if (one === undefined || two === undefined || three === undefined) return
-    const path = join(one.directory, 'cache')
-    await one.build({ dockerfile, cacheTo: [{ type: 'local', path, mode: 'max' }] })
-    const folder = join(path, 'blobs/sha256')
-    const sizes = readdirSync(folder).map((name) => ({ name, bytes: readFileSync(join(folder, name)) }))
-    const layers = sizes.filter(({ bytes }) => bytes[0] === 0x1f)
-    assert.is(layers.length, 5)
-    for (const { name } of layers) rmSync(join(folder, name))
+for (const kind of placeKinds) {
+  test(`${kind}: layers that cannot be had, or are not what they should be, are misses with a warning`, () =>
+    machines(3, async ([one, two, three]) => {
+      if (one === undefined || two === undefined || three === undefined) return
+      await using at = await startPlace(kind)
+      await one.build({ dockerfile, cacheTo: [{ ...at.place, mode: 'max' }] })
+      let layers = 0
+      at.spoil((bytes) => {
+        if (bytes[0] !== 0x1f) return bytes
+        layers += 1
+        return Buffer.alloc(bytes.length, 7)
+      })
+      assert.is(layers, 5)
+      const dest = join(two.directory, 'out')
+      await two.build({ dockerfile, cacheFrom: [at.place], outputs: [{ type: 'local', dest }] })
+      assert.ok(two.ran().length > 0)
+      at.spoil((bytes) => (bytes[0] === 7 ? undefined : bytes))
+      const gone = await three.build({ dockerfile, cacheFrom: [at.place], outputs: [{ type: 'local', dest: `${dest}3` }] })
+      assert.ok(three.ran().length > 0)
+      assert.match(gone.caches[0]?.text ?? '', /\d blobs? missing$/)
+      assert.ok(three.events.some((event) => event.type === 'warning' && event.diagnostic.message.includes('cannot be had')))
+    }))
+}
+
+test('a layer that unpacks to far more than its record says is a miss with a warning', () =>
+  machines(2, async ([one, two]) => {
+    if (one === undefined || two === undefined) return
+    await using at = await startPlace('local')
+    const zeros = { name: 'Dockerfile', text: `FROM ${busybox}\nRUN head -c 80000000 /dev/zero > /zeros\n` }
+    await one.build({ dockerfile: zeros, cacheTo: [{ ...at.place, mode: 'max' }] })
+    await using place = at.open()
+    const [found] = await place.readManifests(quietContext())
+    const manifest = JSON.parse(String(found?.bytes)) as Manifest
+    const text = (await place.readBlob(manifest.config, 1 << 20, quietContext())).toString()
+    const bytes = Buffer.from(text.replace(/"size":80000\d{3}/g, '"size":10'))
+    assert.ok(bytes.length < text.length)
+    const config = { ...manifest.config, digest: digestOf(bytes), size: bytes.length }
+    await place.putBlob(config, async () => Readable.from([bytes]), [], 'test', quietContext())
+    await place.swap(Buffer.from(JSON.stringify({ ...manifest, config })), [], quietContext())
     const dest = join(two.directory, 'out')
-    const gone = await two.build({ dockerfile, cacheFrom: [{ type: 'local', path }], outputs: [{ type: 'local', dest }] })
-    assert.ok(two.ran().length > 0)
-    assert.match(gone.caches[0]?.text ?? '', /\d blobs? missing$/)
+    await two.build({ dockerfile: zeros, cacheFrom: [at.place], outputs: [{ type: 'local', dest }] })
+    assert.is(two.ran().length, 1)
     assert.ok(two.events.some((event) => event.type === 'warning' && event.diagnostic.message.includes('cannot be had')))
-    for (const { name } of layers) writeFileSync(join(folder, name), Buffer.alloc(100, 7))
-    await three.build({ dockerfile, cacheFrom: [{ type: 'local', path }], outputs: [{ type: 'local', dest: `${dest}3` }] })
-    assert.ok(three.ran().length > 0)
   }))
 
 test('what is at the reference and is no cache is a warning when it is read, and an error when it would be replaced', () =>
@@ -229,6 +276,14 @@ test('with trust=verify nothing is taken, and other results are named', () =>
     assert.is(two.ran().length, 5)
     assert.match(result.caches[0]?.text ?? '', /^imported 5 records from .*, 3 compared, 2 different$|5 compared, 4 different$/)
   }))
+
+/** What a dry run says of caches, and which steps would run. */
+async function foresee({ context, root, directory }: Bench, cacheFrom: readonly CacheFrom[]): Promise<string> {
+  const common = { root, stateDirectory: join(directory, 'run'), env: { PATH: process.env.PATH } }
+  const { steps, caches } = await dryRun({ ...common, context, dockerfile, cacheFrom })
+  const running = steps.filter(({ status }) => status === 'would-run').map(({ name }) => name)
+  return [...caches.map(({ text }) => text), ...running].join('\n')
+}
 
 async function refuses(work: Promise<unknown>, code: string): Promise<void> {
   try {

@@ -28,6 +28,8 @@ export interface TestRegistry extends AsyncDisposable {
   readonly host: string
   /** The certificate (PEM) when it serves https. */
   readonly certificate: string | undefined
+  /** Where it keeps its files. */
+  readonly directory: string
   /** The requests so far as `METHOD /path?query STATUS`, oldest first. */
   requests(): string[]
 }
@@ -65,6 +67,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
       return {
         host,
         certificate,
+        directory,
         requests: () => accessLog(log.join('')),
         [Symbol.asyncDispose]: async () => {
           await stop(child)

@@ -33,7 +33,7 @@ export const command = defineCommand({
   arguments: [1, 1],
   async run({ values, positionals }, shell) {
     const call = readBuildCall(values.call, values.check)
-    const flags = readBuildFlags(values, shell)
+    const flags = { ...readBuildFlags(values, shell), ...(await readCacheFlags(values, shell)) }
     const files = readContext(values, positionals[0] ?? '', shell)
     if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
     const vcs =
@@ -41,7 +41,8 @@ export const command = defineCommand({
     const { build, dryRun } = await import('../../build.js')
     const format = values.explain ?? (values['dry-run'] ? 'text' : undefined)
     if (values['dry-run']) {
-      const { steps } = await dryRun({ ...engineOptions(shell, shell.emit), ...flags, ...files })
+      const { steps, caches } = await dryRun({ ...engineOptions(shell, shell.emit), ...flags, ...files })
+      for (const { text } of caches) shell.note(text)
       await printReport({ dryRun: true, steps }, format, shell)
       return 0
     }
@@ -73,6 +74,12 @@ export const command = defineCommand({
     return 0
   },
 })
+
+/** Most builds have none. */
+async function readCacheFlags(values: Values, shell: Shell): Promise<Pick<BuildOptions, 'cacheFrom' | 'cacheTo'>> {
+  const { 'cache-from': from, 'cache-to': to } = values
+  return from.length + to.length === 0 ? {} : (await import('../cache-flags.js')).readCaches(from, to, shell)
+}
 
 async function printReport(found: ExplainReport, format: string | undefined, shell: Shell): Promise<void> {
   if (format === undefined) return
