@@ -17,7 +17,7 @@ const toKeys = {
   'oci-mediatypes': [],
   'image-manifest': [],
 }
-const fromKeys = { type: [], trust: [] }
+const fromKeys = { type: [], trust: [], mounts: [] }
 
 /** buildx's types that are not here. */
 const unsupportedTypes: readonly string[] = ['azblob']
@@ -54,7 +54,8 @@ export function readCacheFrom(text: string, shell: Shell): CacheFrom | undefined
     throw new UsageError('USAGE_BAD_FLAG', `--cache-from ${withoutSecrets(text)}: trust is "${trust}", expected all or verify`)
   }
   const place = readPlace(type, { fields, text, flag: '--cache-from', shell })
-  return place && { ...place, trust }
+  const mounts = fields.get('mounts')
+  return place && { ...place, trust, mounts: mounts === undefined || isTrueField(mounts, '--cache-from') }
 }
 
 /** Reads one `--cache-to`; undefined as for `readCacheFrom`. */

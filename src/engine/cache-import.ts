@@ -91,8 +91,8 @@ export async function openImports(
       return believers.length > 0
     },
     mountOf(key) {
-      for (const { backend, document } of trusted) {
-        const mount = document.mounts.get(key)
+      for (const { backend, document, from } of trusted) {
+        const mount = from.mounts === false ? undefined : document.mounts.get(key)
         if (mount !== undefined) return { mount, backend }
       }
       return undefined

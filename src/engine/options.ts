@@ -171,6 +171,8 @@ export type CachePlace =
 export type CacheFrom = CachePlace & {
   /** `verify` takes nothing from it: what is built is compared with what it says; `all`. */
   readonly trust?: 'all' | 'verify' | undefined
+  /** Fill new cache mounts with what it has of them; true. */
+  readonly mounts?: boolean | undefined
 }
 
 /** A cache to write, besides the store. */

@@ -104,6 +104,10 @@ test('a fully cached build carries cache mounts along, and damaged ones start em
     readdirSync(join(path, 'blobs/sha256')).filter((name) => statSync(join(path, 'blobs/sha256', name)).size > 200_000)
   assert.ok(chunks(first).length > 4)
   assert.equal(chunks(second).sort(), chunks(first).sort())
+  rmSync(join(two.root, 'cache-mounts'), { recursive: true, force: true })
+  const unwanted = { type: 'local', path: first, mounts: false } as const
+  await two.build({ dockerfile: { name: 'Dockerfile', text: text('none') }, cacheFrom: [unwanted] })
+  assert.match(two.output(), /^none\n0\n/)
   for (const name of chunks(second)) truncateSync(join(second, 'blobs/sha256', name), 1000)
   rmSync(join(two.root, 'cache-mounts'), { recursive: true, force: true })
   await two.build({ dockerfile: { name: 'Dockerfile', text: text('other') }, cacheFrom: [{ type: 'local', path: second }] })

@@ -10,8 +10,9 @@ const shell = { cwd: '/work', env: {} } as unknown as Shell
 
 test('--cache-from takes a reference or fields', () => {
   assert.equal(readCacheFrom('reg.example/app:cache', shell), { type: 'registry', ref: 'reg.example/app:cache' })
-  assert.equal(readCacheFrom('type=registry,ref=app', shell), { type: 'registry', ref: 'app', trust: 'all' })
-  assert.equal(readCacheFrom('type=local,src=c,trust=verify', shell), { type: 'local', path: '/work/c', trust: 'verify' })
+  assert.equal(readCacheFrom('type=registry,ref=app', shell), { type: 'registry', ref: 'app', trust: 'all', mounts: true })
+  const verified = { type: 'local', path: '/work/c', trust: 'verify', mounts: false } as const
+  assert.equal(readCacheFrom('type=local,src=c,trust=verify,mounts=false', shell), verified)
 })
 
 test('--cache-to takes what buildx takes', () => {
@@ -48,7 +49,15 @@ test('the cache of Actions is found in the environment, and left out with a warn
   assert.match(warnings[1]?.hint ?? '', /docs\/ci\.md/)
   const env = { ACTIONS_RESULTS_URL: 'https://results/', ACTIONS_RUNTIME_TOKEN: 'T', ACTIONS_CACHE_URL: 'https://old/' }
   const from = readCacheFrom('type=gha,scope=app,timeout=90s', { ...job, env })
-  assert.equal(from, { type: 'gha', url: 'https://results/', token: 'T', scope: 'app', timeoutMs: 90_000, trust: 'all' })
+  assert.equal(from, {
+    type: 'gha',
+    url: 'https://results/',
+    token: 'T',
+    scope: 'app',
+    timeoutMs: 90_000,
+    trust: 'all',
+    mounts: true,
+  })
   // What docker/build-push-action adds is taken.
   const to = readCacheTo('type=gha,url_v2=https://mine/,token=U,repository=a/b,ghtoken=V', { ...job, env })
   assert.ok(to?.type === 'gha' && to.url === 'https://mine/' && to.token === 'U')
