@@ -35,6 +35,8 @@ export interface NetworkPoolHost {
   readonly directory: string
   readonly searchPath: string
   readonly env: Readonly<Record<string, string>>
+  /** Where the number of each helper is noted, for whoever cleans up after a mille that was killed with its guardian. */
+  readonly noteDirectory: string
   /** Told of each helper process as it starts and when it has ended, so that it dies with mille. */
   readonly watch: (pid: number) => void
   readonly forget: (pid: number) => void
@@ -112,7 +114,10 @@ export class NetworkPool implements AsyncDisposable {
     writeFileSync(path, '')
     makeNamespace(path)
     const network = startPasta(pasta, directory, path, reachHost ? gatewayOfHost() : undefined, this.#host.env)
-    if (network.helper.pid !== undefined) this.#host.watch(network.helper.pid)
+    if (network.helper.pid !== undefined) {
+      this.#host.watch(network.helper.pid)
+      writeFileSync(join(this.#host.noteDirectory, String(network.helper.pid)), '')
+    }
     try {
       await isReady(network, join(directory, 'pid'))
     } catch (error) {
@@ -136,7 +141,10 @@ export class NetworkPool implements AsyncDisposable {
     network.helper.ref()
     network.helper.kill('SIGKILL')
     await network.helper.ended.catch(() => undefined)
-    if (network.helper.pid !== undefined) this.#host.forget(network.helper.pid)
+    if (network.helper.pid !== undefined) {
+      this.#host.forget(network.helper.pid)
+      rmSync(join(this.#host.noteDirectory, String(network.helper.pid)), { force: true })
+    }
     unmount(network.path, { detach: true })
     rmSync(join(network.path, '..'), { recursive: true })
   }

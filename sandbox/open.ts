@@ -147,7 +147,8 @@ class OciSandbox implements Sandbox {
       const warnOfHost = (message: string, hint: string | undefined): void => {
         warn(`${message}, so commands run on the host's network`, hint)
       }
-      const networks = new NetworkPool({ directory: state.bundles, searchPath, env: this.#env, warn: warnOfHost, ...guardian })
+      const places = { directory: state.bundles, noteDirectory: state.helpers, searchPath }
+      const networks = new NetworkPool({ ...places, env: this.#env, warn: warnOfHost, ...guardian })
       const systemPoints = join(state.bundles, 'system-points')
       makeSystemPoints(systemPoints)
       return { state, runtime, guardian, networks, systemPoints, cleaning: removeLeftovers(stateDirectory, this.#env) }

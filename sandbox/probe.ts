@@ -136,6 +136,7 @@ async function networkDiagnosis(
   let problem: Pick<Diagnosis, 'detail' | 'hint'> | undefined
   await using pool = new NetworkPool({
     directory,
+    noteDirectory: directory,
     searchPath,
     env,
     watch: () => undefined,

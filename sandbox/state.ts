@@ -1,8 +1,8 @@
 /**
  * The state directory: one subdirectory for each mille process that runs containers, and what dead ones left there.
  *
- * `<state>/run-<name>/` holds `lock` (flocked as long as its process lives), `runtime/` (the OCI runtime's own records) and
- * `private/`, a tmpfs that only this process's mount namespace sees, with a directory for each container. A directory whose
+ * `<state>/run-<name>/` holds `lock` (flocked as long as its process lives), `runtime/` (the OCI runtime's own records), `helpers/` (a
+ * file for each helper process, named by its number) and `private/`, a tmpfs that only this process's mount namespace sees, with a directory for each container. A directory whose
  * lock is free belongs to a process that died: whoever finds it ends its containers and removes it.
  */
 import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -22,6 +22,8 @@ export interface OwnState {
   readonly bundles: string
   /** The OCI runtime's `--root`. */
   readonly runtimeRoot: string
+  /** Has a file for each helper process, named by its number. */
+  readonly helpers: string
   /** Removes the directory; the containers have ended before. */
   close(): void
 }
@@ -41,7 +43,7 @@ export function openState(stateDirectory: string): OwnState {
   const temporary = join(stateDirectory, `${halfMade}${name}`)
   const directory = join(stateDirectory, `${finished}${name}`)
   try {
-    for (const part of ['runtime', 'private']) mkdirSync(join(temporary, part), { recursive: true, mode: 0o700 })
+    for (const part of ['runtime', 'helpers', 'private']) mkdirSync(join(temporary, part), { recursive: true, mode: 0o700 })
     const lock = openSync(join(temporary, 'lock'), 'wx', 0o600)
     if (!tryLock(lock, 'exclusive')) throw new Error(`the new lock in ${temporary} is taken`)
     renameSync(temporary, directory)
@@ -51,6 +53,7 @@ export function openState(stateDirectory: string): OwnState {
       directory,
       bundles: join(directory, 'private'),
       runtimeRoot: join(directory, 'runtime'),
+      helpers: join(directory, 'helpers'),
       close: () => {
         unmountNow(join(directory, 'private'))
         rmSync(directory, { recursive: true })
@@ -87,6 +90,7 @@ async function removeIfDead(directory: string, env: Readonly<Record<string, stri
     // Where nothing can be locked nobody knows who lives.
     if (attemptLock(lock, 'exclusive') !== 'taken') return
     await deleteContainers(directory, env)
+    endHelpers(directory)
     rmSync(directory, { recursive: true, force: true })
   } finally {
     closeSync(lock)
@@ -101,6 +105,23 @@ async function deleteContainers(directory: string, env: Readonly<Record<string, 
     if (id.startsWith('.')) continue
     // What it answers does not matter: it may have ended by itself meanwhile.
     await captureProcess([runtime, '--root', root, 'delete', '--force', id], env)
+  }
+}
+
+/** The command line of a helper names the state directory; a number that is another process's by now is left alone. */
+function endHelpers(directory: string): void {
+  for (const name of namesIn(join(directory, 'helpers'))) {
+    const command = /^[1-9]\d*$/.test(name) ? commandOf(name) : ''
+    if (command.includes(`${directory}/`)) process.kill(Number(name), 'SIGKILL')
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readTextIfExists(`/proc/${pid}/cmdline`) ?? ''
+  } catch (error) {
+    if (systemCode(error) === 'ESRCH') return ''
+    throw error
   }
 }
 

@@ -187,8 +187,9 @@ test('what a killed mille could not remove, the next one does', async () => {
       await using bench = sandboxBench({ stateDirectory })
       await within(20_000, bench.run('true'))
     }
-    for (let i = 0; i < 100 && processes('sleep 4712') > 0; i++) await sleep(50)
+    for (let i = 0; i < 100 && processes('sleep 4712') + processes(stateDirectory) > 0; i++) await sleep(50)
     assert.is(processes('sleep 4712'), 0)
+    assert.is(processes(stateDirectory), 0)
     assert.equal(
       readdirSync(stateDirectory).filter((name) => name.startsWith('run-')),
       [],
