@@ -121,7 +121,7 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
     return describeImage(image, blobs, format, { ...annotations, ...work.annotate?.(image, blobs) })
   })
   for (const { target, moreTags } of byRepository(work.names)) {
-    const blobs = [...made, original?.manifest.config ?? configOf(image, format)]
+    const blobs = [original?.manifest.config ?? configOf(image, format), ...made]
     let described: DescribedImage | undefined
     const manifest = async (): Promise<ManifestBytes> => {
       described = await describe()

@@ -20,6 +20,7 @@ export interface CompressOptions {
 }
 
 const memberSize = 1 << 20
+const smallMember = 64 << 10
 /** Half as fast again as zlib's usual 6, for 1% more bytes (60 against 40 MB/s on files of gcc and Python). */
 const gzipLevel = 4
 const zstdLevel = 3
@@ -60,8 +61,13 @@ export function compress(bytes: Bytes, options: CompressOptions): AsyncGenerator
 }
 
 function memberCompressor({ compression, level }: CompressOptions): (member: Buffer) => Promise<Buffer> {
-  if (compression === 'gzip')
-    return (member) => gzipAsync(member, { ...gzipOptions(member, level ?? gzipLevel), chunkSize: outputOf(member) })
+  if (compression === 'gzip') {
+    return async (member) => {
+      const all = { ...gzipOptions(member, level ?? gzipLevel), chunkSize: outputOf(member) }
+      // A way to another thread and back takes longer than a small one.
+      return member.length <= smallMember ? zlib.gzipSync(member, all) : gzipAsync(member, all)
+    }
+  }
   const { zstdCompress, constants } = zstd()
   const params = { params: { [constants.ZSTD_c_compressionLevel]: level ?? zstdLevel } }
   return (member) =>
@@ -101,7 +107,8 @@ async function* passThrough(bytes: Bytes): AsyncGenerator<Uint8Array, void, void
 
 /** Cuts bytes into buffers of exactly `memberSize`; the last is shorter. No input at all is one empty buffer. */
 async function* inMembers(bytes: Bytes): AsyncGenerator<Buffer, void, void> {
-  let member = Buffer.allocUnsafe(memberSize)
+  // Most layers are small: room for a whole member is made when it is needed.
+  let member = Buffer.allocUnsafe(smallMember)
   let used = 0
   let count = 0
   for await (const chunk of bytes) {
@@ -112,6 +119,7 @@ async function* inMembers(bytes: Bytes): AsyncGenerator<Buffer, void, void> {
     }
     for (let at = 0; at < chunk.length; ) {
       const part = chunk.subarray(at, at + memberSize - used)
+      if (used + part.length > member.length) member = Buffer.concat([member.subarray(0, used)], memberSize)
       member.set(part, used)
       used += part.length
       at += part.length

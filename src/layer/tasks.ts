@@ -1,7 +1,6 @@
 /** Work on layers as `src/worker.ts` offers it: plain data in, plain data out, file names for everything large. */
 import { createHash, type Hash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { closeSync, createReadStream, openSync, writeSync } from 'node:fs'
 import type { Compression } from '../core/descriptor.js'
 import { type DiffID, type Digest, diffIdFromHex, digestFromHex } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
@@ -126,17 +125,17 @@ export async function compressLayerTask(task: CompressLayerTask): Promise<Compre
   let size = 0
   const tar = hashed(tarBlocks(task.upper, { ...lowers, ...epoch }), tarHash)
   const level = task.level === undefined ? {} : { level: task.level }
-  const file = await open(task.output, 'wx', 0o644)
+  const file = openSync(task.output, 'wx', 0o644)
   try {
     for await (const chunk of compress(tar, { compression: task.compression, ...level })) {
       hash.update(chunk)
       size += chunk.length
-      for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten
+      for (let at = 0; at < chunk.length; ) at += writeSync(file, chunk, at)
     }
   } catch (error) {
     throw asStoreError(error, task.output)
   } finally {
-    await file.close()
+    closeSync(file)
   }
   const diffId = diffIdFromHex(tarHash.digest('hex'))
   if (task.diffId !== undefined && diffId !== task.diffId) {
