@@ -7,7 +7,8 @@
  */
 import type { Digest } from '../core/digest.js'
 import type { Vertex } from '../graph/op.js'
-import type { StepClaim, StepClaims, WorkEnd } from './ports.js'
+import type { Claim, WorkEnd } from '../store/claims.js'
+import type { StepClaims } from './ports.js'
 import type { Report } from './report.js'
 import type { Schedule } from './schedule.js'
 
@@ -30,7 +31,7 @@ export interface ClaimedWorld {
   readonly signal: AbortSignal
 }
 
-type OthersClaim = Extract<StepClaim, { isOurs: false }>
+type OthersClaim = Extract<Claim, { isOurs: false }>
 type Attempt<Outcome> = { readonly outcome: Outcome } | { readonly busy: OthersClaim }
 
 /** The result of a step, from here or from another process. */

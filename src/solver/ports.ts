@@ -2,11 +2,12 @@
  * What the solver needs of the world: types only. `build.ts` plugs in the real ones, tests plug in fakes.
  */
 import type { CanonicalValue } from '../core/canonical.js'
-import type { Context, WorkingProcess } from '../core/context.js'
+import type { Context } from '../core/context.js'
 import type { DiffID, Digest } from '../core/digest.js'
 import type { StepReason } from '../core/reason.js'
 import type { FileView } from '../core/view.js'
 import type { Op, Vertex } from '../graph/op.js'
+import type { Claim } from '../store/claims.js'
 
 /** A key of the cache. `components` explain it: on a miss they are compared with those of an earlier record. */
 export interface CacheKey {
@@ -151,25 +152,10 @@ export interface Explainer {
   failed(step: MissedStep): void
 }
 
-/** The claim to run a step: ours, or that of another process. */
-export type StepClaim =
-  | { readonly isOurs: true; release(end: WorkEnd): void }
-  | {
-      readonly isOurs: false
-      /** Undefined when nothing can be said of it. */
-      readonly process: WorkingProcess | undefined
-      /** Waits until the claim is given back. Call it, or `forgo`. */
-      ended(signal: AbortSignal): Promise<WorkEnd>
-      forgo(): void
-    }
-
-/** How a step that was claimed ended. `gone`: it was stopped, or its process was killed. */
-export type WorkEnd = 'done' | 'failed' | 'gone'
-
 /** Sees that of several processes with the same step one runs it. */
 export interface StepClaims {
   /** Takes the claim if it is free. Never waits. */
-  take(key: Digest): StepClaim
+  take(key: Digest): Claim
 }
 
 /** Everything the solver reaches the world through. */

@@ -5,22 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type BuildError, CancelledError, DockerfileError, SandboxError } from '../../src/core/errors.js'
 import { openStore } from '../../src/store/store.js'
-import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
-import { within } from '../helpers/within.js'
-
-const skipReason = await whyNoBuild()
-
-/** A test that needs a real container. */
-function buildTest(title: string, body: (bench: Bench) => Promise<void>): void {
-  test(title, async () => {
-    if (skipReason !== undefined) {
-      console.log(`SKIP: ${skipReason}`)
-      return
-    }
-    using bench = await makeBench()
-    await within(120_000, body(bench))
-  })
-}
+import { benchTest, busybox } from '../helpers/engine.js'
 
 const app = `FROM ${busybox}
 WORKDIR /app
@@ -41,7 +26,7 @@ async function failure(work: Promise<unknown>): Promise<BuildError> {
   return error as BuildError
 }
 
-buildTest('builds, and a second time runs nothing and makes the same image', async (bench) => {
+benchTest('builds, and a second time runs nothing and makes the same image', async (bench) => {
   bench.write({ Dockerfile: app, 'greeting.txt': 'hello' })
   const first = await bench.build({ tags: ['app'] })
   assert.match(bench.output(), 'hello world')
@@ -56,21 +41,21 @@ buildTest('builds, and a second time runs nothing and makes the same image', asy
   assert.is(touched.imageId, first.imageId)
 })
 
-buildTest('a wildcard that comes to match an empty directory is no cached result', async (bench) => {
+benchTest('a wildcard that comes to match an empty directory is no cached result', async (bench) => {
   bench.write({ Dockerfile: `FROM ${busybox}\nCOPY [ab] /d/\n` })
   const nothing = await bench.build()
   mkdirSync(join(bench.context, 'b'))
   assert.is.not((await bench.build()).imageId, nothing.imageId)
 })
 
-buildTest('runs on a stack in which a layer is twice', async (bench) => {
+benchTest('runs on a stack in which a layer is twice', async (bench) => {
   const copies = 'COPY f /d/f\nCOPY g /d/f\nCOPY f /d/f\n'
   bench.write({ Dockerfile: `FROM ${busybox}\nCOPY no* /\nCOPY no* /\n${copies}RUN cat /d/f\n`, f: 'first', g: 'second' })
   await bench.build()
   assert.match(bench.output(), 'first')
 })
 
-buildTest('writes a config with a history that matches the layers', async (bench) => {
+benchTest('writes a config with a history that matches the layers', async (bench) => {
   bench.write({ Dockerfile: app, 'greeting.txt': 'hello' })
   const { imageId } = await bench.build()
   await using store = await openStore(bench.root)
@@ -86,7 +71,7 @@ buildTest('writes a config with a history that matches the layers', async (bench
   assert.equal([...times].sort(), times, 'times do not go back')
 })
 
-buildTest('runs only from the changed file on', async (bench) => {
+benchTest('runs only from the changed file on', async (bench) => {
   bench.write({ Dockerfile: app, 'greeting.txt': 'hello' })
   await bench.build()
   bench.write({ 'greeting.txt': 'good day' })
@@ -98,7 +83,7 @@ buildTest('runs only from the changed file on', async (bench) => {
   ])
 })
 
-buildTest('runs one step, not all after it, when a step leaves the same files', async (bench) => {
+benchTest('runs one step, not all after it, when a step leaves the same files', async (bench) => {
   const dockerfile = (comment: string): string => `FROM ${busybox}
 RUN echo same > /same # ${comment}
 RUN date +%N > /first
@@ -115,7 +100,7 @@ RUN date +%N > /second
   assert.equal(await layers(second.imageId), await layers(first.imageId))
 })
 
-buildTest('runs independent stages at once and copies between them', async (bench) => {
+benchTest('runs independent stages at once and copies between them', async (bench) => {
   bench.write({
     Dockerfile: `FROM ${busybox} AS base
 FROM base AS a
@@ -140,7 +125,7 @@ COPY --from=b /b /b
   assert.equal(times.slice(0, 2), ['vertex-started', 'vertex-started'], 'both started before one was done')
 })
 
-buildTest('says which command failed, how, where, and keeps its whole output', async (bench) => {
+benchTest('says which command failed, how, where, and keeps its whole output', async (bench) => {
   bench.write({ Dockerfile: `FROM ${busybox}\nRUN echo one; echo two >&2; exit 3\nRUN true\n` })
   const error = await failure(bench.build())
   assert.instance(error, SandboxError)
@@ -156,7 +141,7 @@ buildTest('says which command failed, how, where, and keeps its whole output', a
   assert.is(readdirSync(join(bench.root, 'active')).flatMap((lease) => readdirSync(join(bench.root, 'active', lease))).length, 0)
 })
 
-buildTest('stops within seconds when it is cancelled, and leaves a store that builds', async (bench) => {
+benchTest('stops within seconds when it is cancelled, and leaves a store that builds', async (bench) => {
   bench.write({ Dockerfile: `FROM ${busybox}\nRUN sleep 60\n` })
   const controller = new AbortController()
   const started = performance.now()
@@ -171,7 +156,7 @@ buildTest('stops within seconds when it is cancelled, and leaves a store that bu
   assert.match(bench.output(), 'fine')
 })
 
-buildTest('runs as USER with its groups, and refuses one that is not there', async (bench) => {
+benchTest('runs as USER with its groups, and refuses one that is not there', async (bench) => {
   bench.write({
     Dockerfile: `FROM ${busybox}
 RUN mkdir -p /etc && echo 'root:x:0:0::/:/bin/sh' > /etc/passwd && echo 'web:x:1000:1001::/:/bin/sh' >> /etc/passwd \\
@@ -188,7 +173,7 @@ RUN id -u; id -g
   assert.is((await failure(bench.build())).code, 'SANDBOX_UNKNOWN_USER')
 })
 
-buildTest('mounts contexts, stages, caches, tmpfs and secrets into a step, and none of it into its layer', async (bench) => {
+benchTest('mounts contexts, stages, caches, tmpfs and secrets into a step, and none of it into its layer', async (bench) => {
   bench.write({
     Dockerfile: `FROM ${busybox} AS other
 RUN echo from-stage > /file
@@ -219,14 +204,14 @@ RUN --mount=type=bind,target=/ctx --mount=type=bind,from=other,source=/file,targ
   assert.is(bench.ran().length, 1)
 })
 
-buildTest('gives all mistakes of a Dockerfile at once', async (bench) => {
+benchTest('gives all mistakes of a Dockerfile at once', async (bench) => {
   bench.write({ Dockerfile: `FROM ${busybox}\nRUNN true\nCOPYY a b\nWORKDIR\n` })
   const error = await failure(bench.build())
   assert.instance(error, DockerfileError)
   assert.is((error as DockerfileError).diagnostics.length, 3)
 })
 
-buildTest('names a base that is nowhere, and a missing file of the context', async (bench) => {
+benchTest('names a base that is nowhere, and a missing file of the context', async (bench) => {
   bench.write({ Dockerfile: 'FROM localhost:1/none\n' })
   assert.match((await failure(bench.build())).code, /^REGISTRY_|IMAGE_NOT_FOUND/)
   assert.is((await failure(bench.build({ pull: 'never' }))).code, 'IMAGE_NOT_FOUND')

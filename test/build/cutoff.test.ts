@@ -6,22 +6,8 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadImages, pushImages, saveImages } from '../../src/index.js'
-import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
+import { type Bench, benchTest, busybox, makeBench } from '../helpers/engine.js'
 import { hasProgram, startRegistry } from '../helpers/registry.js'
-import { within } from '../helpers/within.js'
-
-const skipReason = await whyNoBuild()
-
-function cutoffTest(title: string, body: (bench: Bench) => Promise<void>): void {
-  test(title, async () => {
-    if (skipReason !== undefined) {
-      console.log(`SKIP: ${skipReason}`)
-      return
-    }
-    using bench = await makeBench()
-    await within(120_000, body(bench))
-  })
-}
 
 const script = (comment: string): string => `# ${comment}\nmkdir -p /out && echo made > /out/file\n`
 const third = 'RUN --mount=type=bind,source=make.sh,target=/make.sh sh /make.sh'
@@ -45,7 +31,7 @@ const ways: Readonly<Record<string, readonly string[]>> = {
 }
 
 for (const [way, steps] of Object.entries(ways)) {
-  cutoffTest(`of twelve steps one runs, ${way}, and the image has the same layers`, async (bench) => {
+  benchTest(`of twelve steps one runs, ${way}, and the image has the same layers`, async (bench) => {
     bench.write({ Dockerfile: twelveSteps(steps), 'make.sh': script('one'), file: 'f' })
     const first = await bench.build({ tags: ['app'] })
     assert.ok(bench.ran().length >= 12, bench.ran().join('\n'))
@@ -58,7 +44,7 @@ for (const [way, steps] of Object.entries(ways)) {
   })
 }
 
-cutoffTest('a new argument that the step ignores runs that step and none of another stage', async (bench) => {
+benchTest('a new argument that the step ignores runs that step and none of another stage', async (bench) => {
   const dockerfile = (arg: string): string =>
     `FROM ${busybox} AS made\n${arg}\nRUN mkdir /out && echo made > /out/file\nFROM ${busybox}\nCOPY --from=made / /m/\nRUN date +%N > /x\n`
   bench.write({ Dockerfile: dockerfile('') })
@@ -71,7 +57,7 @@ cutoffTest('a new argument that the step ignores runs that step and none of anot
   assert.equal(bench.ran(), ['RUN mkdir /out && echo made > /out/file'])
 })
 
-cutoffTest('--no-cache-filter runs the steps of its stage and none that come after', async (bench) => {
+benchTest('--no-cache-filter runs the steps of its stage and none that come after', async (bench) => {
   const made = ['RUN echo 1 > /1', 'RUN cat /1 > /2']
   const last = ['COPY --from=made / /m/', 'RUN date +%N > /x', 'COPY --from=made /2 /2', 'RUN date +%N > /y']
   bench.write({ Dockerfile: [`FROM ${busybox} AS made`, ...made, `FROM ${busybox}`, ...last].join('\n') })
@@ -106,7 +92,7 @@ async function checkBaseAnew(bench: Bench, name: string, bring: Bring): Promise<
   assert.is(steps().length, 4, 'as many bytes, but others')
 }
 
-cutoffTest('a base that was built anew with the same files and is loaded runs nothing', (bench) =>
+benchTest('a base that was built anew with the same files and is loaded runs nothing', (bench) =>
   checkBaseAnew(bench, 'localhost/built/base', async (other, name) => {
     const dest = join(other.directory, 'base.tar')
     await saveImages({ root: other.root, images: [name], dest })
@@ -114,7 +100,7 @@ cutoffTest('a base that was built anew with the same files and is loaded runs no
   }),
 )
 
-cutoffTest('a base that was built anew with the same files and is pulled runs nothing', async (bench) => {
+benchTest('a base that was built anew with the same files and is pulled runs nothing', async (bench) => {
   if (!hasProgram('docker-registry')) {
     console.log('SKIP: docker-registry is not installed')
     return
@@ -125,7 +111,7 @@ cutoffTest('a base that was built anew with the same files and is pulled runs no
   )
 })
 
-cutoffTest('other files run everything that depends on them, and no more', async (bench) => {
+benchTest('other files run everything that depends on them, and no more', async (bench) => {
   bench.write({ Dockerfile: twelveSteps(ways['through COPY --from'] ?? []), 'make.sh': script('one'), file: 'f' })
   await bench.build()
   bench.write({ 'make.sh': script('one').replace('echo made', 'echo other') })

@@ -7,22 +7,8 @@ import type { ImageConfig } from '../../src/core/image.js'
 import type { BuildResult } from '../../src/engine/options.js'
 import { layoutOf } from '../../src/store/layout.js'
 import { mustRun } from '../helpers/cli.js'
-import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
+import { type Bench, benchTest, busybox } from '../helpers/engine.js'
 import { describeTree } from '../helpers/rootfs.js'
-import { within } from '../helpers/within.js'
-
-const skipReason = await whyNoBuild()
-
-function linkTest(title: string, body: (bench: Bench) => Promise<void>): void {
-  test(title, async () => {
-    if (skipReason !== undefined) {
-      console.log(`SKIP: ${skipReason}`)
-      return
-    }
-    using bench = await makeBench()
-    await within(120_000, body(bench))
-  })
-}
 
 const base = (version: string): { readonly name: string; readonly text: string } => ({
   name: 'Dockerfile',
@@ -41,7 +27,7 @@ async function treeOf(bench: Bench, tar: string): Promise<ReturnType<typeof desc
   return describeTree(target, (path) => path === '/bin')
 }
 
-linkTest('with another base only what is not linked runs again, and linked layers keep their digests', async (bench) => {
+benchTest('with another base only what is not linked runs again, and linked layers keep their digests', async (bench) => {
   await bench.build({ dockerfile: base('1'), tags: ['localhost/link:1'] })
   await bench.build({ dockerfile: base('2'), tags: ['localhost/link:2'] })
   bench.write({
@@ -81,7 +67,7 @@ last
   assert.equal(layersOf(bench, again).slice(-2), after.slice(-2))
 })
 
-linkTest('a linked copy on an image with the same layer below is still its own layer', async (bench) => {
+benchTest('a linked copy on an image with the same layer below is still its own layer', async (bench) => {
   bench.write({
     Dockerfile: `FROM ${busybox} AS a\nCOPY --link f /d/\nRUN rm /d/f\nCOPY --link f /d/\nRUN cat /d/f\n`,
     f: 'text',

@@ -13,25 +13,12 @@ import { loadImages, saveImages } from '../../src/index.js'
 import { openStore } from '../../src/store/store.js'
 import { projectRoot, runProgram } from '../helpers/cli.js'
 import { collect, everything } from '../helpers/collect.js'
-import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
+import { type Bench, benchTest, busybox, makeBench } from '../helpers/engine.js'
 import { rawTar } from '../helpers/raw-tar.js'
-import { within } from '../helpers/within.js'
 
-const skipReason = await whyNoBuild()
 const epoch = 1_600_000_000
 const epochText = new Date(epoch * 1000).toISOString()
 const withEpoch = { buildArgs: { SOURCE_DATE_EPOCH: String(epoch) } }
-
-function reproTest(title: string, body: (bench: Bench) => Promise<void>): void {
-  test(title, async () => {
-    if (skipReason !== undefined) {
-      console.log(`SKIP: ${skipReason}`)
-      return
-    }
-    using bench = await makeBench()
-    await within(120_000, body(bench))
-  })
-}
 
 async function configOf(bench: Bench, { imageId }: BuildResult): Promise<ImageConfig> {
   await using store = await openStore(bench.root)
@@ -51,7 +38,7 @@ function sha256(path: string): string {
   return createHash('sha256').update(readFileSync(path)).digest('hex')
 }
 
-reproTest('two machines give the same archive, whatever their names, days, places, languages and users', async (bench) => {
+benchTest('two machines give the same archive, whatever their names, days, places, languages and users', async (bench) => {
   if ((await runProgram('unshare', ['-u', 'true'])).code !== 0) {
     console.log('SKIP: unshare -u does not work here')
     return
@@ -92,7 +79,7 @@ ENV A=1
   assert.is(other, one)
 })
 
-reproTest('no time of the build is later than SOURCE_DATE_EPOCH, and times of the base stay', async (bench) => {
+benchTest('no time of the build is later than SOURCE_DATE_EPOCH, and times of the base stay', async (bench) => {
   bench.write({ Dockerfile: `FROM ${busybox}\nRUN echo a > /a && touch -d '2001-02-03 04:05:06' /old\nENV A=1\n` })
   const dest = join(bench.directory, 'out')
   const built = await bench.build({ ...withEpoch, outputs: [{ type: 'image' }, { type: 'local', dest }] })
@@ -113,7 +100,7 @@ reproTest('no time of the build is later than SOURCE_DATE_EPOCH, and times of th
   assert.is((await configOf(bench, other)).created, new Date((epoch + 1) * 1000).toISOString())
 })
 
-reproTest('a rewritten image is a base like any other, also after the cache is gone', async (bench) => {
+benchTest('a rewritten image is a base like any other, also after the cache is gone', async (bench) => {
   bench.write({ Dockerfile: `FROM ${busybox}\nRUN mkdir /d && echo a > /d/a\n` })
   const { imageId } = await bench.build({ ...withEpoch, tags: ['app:1'] })
   {
@@ -130,7 +117,7 @@ reproTest('a rewritten image is a base like any other, also after the cache is g
   assert.is(loaded?.imageId, imageId)
 })
 
-reproTest('SOURCE_DATE_EPOCH can be the time of a source', async (bench) => {
+benchTest('SOURCE_DATE_EPOCH can be the time of a source', async (bench) => {
   const copying = { name: 'Dockerfile', content: 'FROM scratch\nCOPY file /\n', mtime: epoch - 60 }
   const archive = rawTar([copying, { name: 'file', content: 'x', mtime: epoch }])
   const server = createServer((request, response) => {
@@ -172,7 +159,7 @@ RUN echo "$SOURCE_DATE_EPOCH"
   }
 })
 
-reproTest('building twice shows where and how two builds differ', async (bench) => {
+benchTest('building twice shows where and how two builds differ', async (bench) => {
   const cases: [string, object, RegExp, readonly RegExp[], RegExp][] = [
     [
       'RUN echo same > /same; cat /proc/sys/kernel/random/uuid > /id',
@@ -203,7 +190,7 @@ reproTest('building twice shows where and how two builds differ', async (bench) 
   }
 })
 
-reproTest('building twice passes what is the same, with empty cache mounts, and its steps are cached then', async (bench) => {
+benchTest('building twice passes what is the same, with empty cache mounts, and its steps are cached then', async (bench) => {
   bench.write({
     Dockerfile: `FROM ${busybox}\nRUN --mount=type=cache,target=/c ls /c > /seen && date > /c/now\nCOPY Dockerfile /copy\n`,
   })
@@ -214,7 +201,7 @@ reproTest('building twice passes what is the same, with empty cache mounts, and 
   assert.equal(bench.ran(), [])
 })
 
-reproTest('what earlier exports asked for does not change the digest of a later one', async (bench) => {
+benchTest('what earlier exports asked for does not change the digest of a later one', async (bench) => {
   bench.write({ Dockerfile: `FROM scratch\nCOPY data /\n`, data: 'lorem ipsum '.repeat(20_000) })
   const dest = join(bench.directory, 'out.tar')
   const digest = async (options: object): Promise<string | undefined> =>

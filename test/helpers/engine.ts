@@ -2,10 +2,12 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { test } from 'uvu'
 import type { BuildEvent } from '../../src/core/context.js'
 import type { BuildOptions, BuildResult } from '../../src/engine/options.js'
 import { build, importImage } from '../../src/index.js'
 import { baseTar, whyNoBase } from './bases.js'
+import { within } from './within.js'
 
 /** A store and a context in a temporary directory. */
 export interface Bench extends Disposable {
@@ -26,6 +28,21 @@ export interface Bench extends Disposable {
 export async function whyNoBuild(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'builds with RUN need root here'
   return whyNoBase('busybox')
+}
+
+const buildLimitMs = 120_000
+
+/** A test that needs a real container, on a bench of its own. Where none can run it says so. */
+export function benchTest(title: string, body: (bench: Bench) => Promise<void>): void {
+  test(title, async () => {
+    const reason = await whyNoBuild()
+    if (reason !== undefined) {
+      console.log(`SKIP: ${reason}`)
+      return
+    }
+    using bench = await makeBench()
+    await within(buildLimitMs, body(bench))
+  })
 }
 
 /** The name of the base image on a bench. */
