@@ -6,7 +6,7 @@ import { type Platform, parsePlatform, platformMatches, platformOf } from '../co
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 import { annotateOutputs, readAnnotations } from './annotations.js'
-import type { FlagTable, FlagValues } from './args.js'
+import { type FlagTable, type FlagValues, isOn } from './args.js'
 import { readAttestations } from './attest-flags.js'
 import { readBuildVolumes } from './build-volumes.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
@@ -171,7 +171,7 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     shmSizeBytes: values['shm-size'],
     ...readLimitFlags(values),
     jobs: readJobs(values.jobs),
-    history: !/^(0|f|false|no|off)$/i.test(shell.env.MILLE_HISTORY ?? ''),
+    history: isOn(shell.env, 'MILLE_HISTORY'),
     outputs: annotate(readOutputs(values, shell), values, platforms),
     push: values.push,
     attestations: readAttestations(values),
