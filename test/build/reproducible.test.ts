@@ -197,6 +197,8 @@ benchTest('building twice passes what is the same, with empty cache mounts, and 
   const plain = await bench.build(withEpoch)
   const verified = await bench.build({ ...withEpoch, verifyReproducible: true })
   assert.is(verified.imageId, plain.imageId)
+  const reasons = bench.events.flatMap((event) => (event.type === 'vertex-started' && event.reason ? [event.reason.text] : []))
+  assert.equal(reasons, new Array(4).fill('--verify-reproducible'))
   await bench.build(withEpoch)
   assert.equal(bench.ran(), [])
 })
