@@ -29,7 +29,9 @@ export function waitingText({ process, work, atMs }: Extract<BuildEvent, { type:
   if (process === undefined) return `waiting for another process, which ${work}`
   const since = Math.max(0, Math.round((atMs - process.sinceMs) / 1000))
   const command = truncateToWidth(printableLine(process.command), longestCommand)
-  return `waiting for process ${process.pid} (${command}, since ${since} s), which ${work}`
+  const { pid, isStopped = false } = process
+  if (!isStopped) return `waiting for process ${pid} (${command}, since ${since} s), which ${work}`
+  return `waiting for process ${pid}, which is stopped: continue it with "kill -CONT ${pid}", or end it (${command}, since ${since} s, ${work})`
 }
 
 const longestCommand = 120

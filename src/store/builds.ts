@@ -113,17 +113,6 @@ export function pruneBuilds(folder: string, limits: HistoryLimits, nowMs: number
   }
 }
 
-/** Names a process so that a later one with the same number is not taken for it; undefined when there is none. */
-export function processStart(pid: number): string | undefined {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\)/s, '').split(' ')[20]
-  } catch (error) {
-    const code = systemCode(error)
-    if (code === 'ENOENT' || code === 'ESRCH') return undefined
-    throw error
-  }
-}
-
 /** The checksum says that mille wrote it; a record of another version is none. */
 function isBuildRecord(value: unknown): value is BuildRecord {
   return isObject(value) && value.version === 1 && Array.isArray(value.steps)

@@ -111,6 +111,25 @@ test('a step that another build runs is waited for, and its result is taken', as
   })
 })
 
+test('a build that waits for one that was stopped says so and how to continue it, and takes nothing from it', async () => {
+  await withSite(async ({ start, open }) => {
+    const text = `RUN ${gate} ${held}; echo done > /done\n`
+    const one = start('one', text)
+    await one.says(runs)
+    const two = start('two', text)
+    await two.says(waits)
+    one.child.kill('SIGSTOP')
+    await two.says(/^#2 waiting for process \d+, which is stopped: continue it with "kill -CONT \d+", or end it/m)
+    const [, pid] = /kill -CONT (\d+)/.exec(two.text()) ?? []
+    assert.is(Number(pid), one.child.pid)
+    one.child.kill('SIGCONT')
+    await two.says(/is stopped.*\n#2 waiting for process \d+ \(mille/)
+    open()
+    assert.equal([await one.ended, await two.ended], [0, 0], one.text() + two.text())
+    assert.match(two.text(), /^#2 CACHED$/m)
+  })
+})
+
 test('a build that waits takes over when the other one is killed', async () => {
   await withSite(async ({ start, open }) => {
     const text = `RUN ${gate} ${held}; echo done > /done\n`
