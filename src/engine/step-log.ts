@@ -1,4 +1,4 @@
-/** What the events of a build say of its steps: how each ended, when, how long it took, and why it ran. */
+/** What the events of a build say of its steps: how each ended, when, how long it took and waited, and why it ran. */
 import type { BuildEvent } from '../core/context.js'
 import type { StepReason } from '../core/reason.js'
 
@@ -12,12 +12,25 @@ export interface LoggedStep {
   /** ms since 1970. */
   readonly startedAt?: number
   readonly durationMs?: number
+  /** How long it waited for other processes that did the same work. */
+  readonly waitedMs?: number
+  /** The last of them. */
+  readonly waitedFor?: { readonly pid: number; readonly command: string }
   readonly reason?: StepReason
   readonly error?: string
 }
 
+type WaitEvent = Extract<BuildEvent, { type: 'waiting' }>
+
+/** A step that waits: since when, and for which work. A base waits for several layers at once. */
+interface Wait {
+  readonly sinceMs: number
+  readonly works: Set<string>
+}
+
 /** Follows the events of one build. */
 export class StepLog {
+  readonly #waits = new Map<string, Wait>()
   readonly #steps = new Map<string, LoggedStep>()
 
   /** The steps in the order of the plan. */
@@ -35,13 +48,26 @@ export class StepLog {
     if (event.type === 'plan') for (const { id, name } of event.vertices) this.#steps.set(id, { id, name, status: 'waiting' })
     if (event.type === 'vertex-started') {
       const { id, name, atMs, reason } = event
-      this.#steps.set(id, { id, name, status: 'running', startedAt: atMs, ...(reason === undefined ? {} : { reason }) })
+      const known = this.#steps.get(id)
+      this.#steps.set(id, { ...known, id, name, status: 'running', startedAt: atMs, ...(reason === undefined ? {} : { reason }) })
     }
+    if (event.type === 'waiting') this.#wait(event)
     if (event.type !== 'vertex-done') return
     const { id, name, atMs, cached, error } = event
     const started = this.#steps.get(id)
     const status = error !== undefined ? 'failed' : cached ? 'cached' : 'ran'
     const durationMs = Math.max(0, atMs - (started?.startedAt ?? atMs))
     this.#steps.set(id, { ...started, id, name, status, durationMs, ...(error === undefined ? {} : { error }) })
+  }
+  #wait({ id, work, atMs, isOver, process }: WaitEvent): void {
+    const step = this.#steps.get(id)
+    if (step === undefined) return
+    const wait = this.#waits.get(id) ?? { sinceMs: atMs, works: new Set() }
+    if (isOver) wait.works.delete(work)
+    else this.#waits.set(id, { ...wait, works: wait.works.add(work) })
+    const waitedFor = process === undefined ? {} : { waitedFor: { pid: process.pid, command: process.command } }
+    const ends = isOver && wait.works.size === 0 && this.#waits.delete(id)
+    const waitedMs = ends ? { waitedMs: (step.waitedMs ?? 0) + Math.max(0, atMs - wait.sinceMs) } : {}
+    this.#steps.set(id, { ...step, ...waitedFor, ...waitedMs })
   }
 }

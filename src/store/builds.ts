@@ -16,6 +16,8 @@ export interface RecordedStep {
   readonly key?: string
   readonly startedAt?: number
   readonly durationMs?: number
+  readonly waitedMs?: number
+  readonly waitedFor?: { readonly pid: number; readonly command: string }
   readonly reason?: StepReason
   readonly error?: string
 }

@@ -80,6 +80,7 @@ test('a step that waits for another process says for which, and its time begins 
     plainOf(waited),
     `#1 [1/1] RUN make
 #1 waiting for process 4711 (mille build -t app .x, since 3 s), which runs this step
+#1 waited 2.0s
 #1 why: new
 #1 0.500 made
 #1 DONE 1.0s
