@@ -1,23 +1,10 @@
 /** What the events of a build say of its steps: how each ended, when, how long it took and waited, and why it ran. */
 import type { BuildEvent } from '../core/context.js'
-import type { StepReason } from '../core/reason.js'
+import type { RecordedStep } from '../store/builds.js'
 
 /** One step as its events tell it. `would-run` and `may-run` are of dry runs. */
-export interface LoggedStep {
-  /** The vertex: the same for the same step on the same inputs. */
-  readonly id: string
-  readonly name: string
-  /** `waiting`: it had not begun when the build ended. */
-  readonly status: 'ran' | 'cached' | 'failed' | 'running' | 'waiting' | 'would-run' | 'may-run'
-  /** ms since 1970. */
-  readonly startedAt?: number
-  readonly durationMs?: number
-  /** How long it waited for other processes that did the same work. */
-  readonly waitedMs?: number
-  /** The last of them. */
-  readonly waitedFor?: { readonly pid: number; readonly command: string }
-  readonly reason?: StepReason
-  readonly error?: string
+export interface LoggedStep extends Omit<RecordedStep, 'status' | 'key'> {
+  readonly status: RecordedStep['status'] | 'would-run' | 'may-run'
 }
 
 type WaitEvent = Extract<BuildEvent, { type: 'waiting' }>

@@ -10,13 +10,18 @@ import { isObject, readRecord, writeRecord } from './record-file.js'
 
 /** One step in a build record. */
 export interface RecordedStep {
+  /** The vertex: the same for the same step on the same inputs. */
   readonly id: string
   readonly name: string
+  /** `waiting`: it had not begun when the build ended. */
   readonly status: 'ran' | 'cached' | 'failed' | 'running' | 'waiting'
   readonly key?: string
+  /** ms since 1970. */
   readonly startedAt?: number
   readonly durationMs?: number
+  /** How long it waited for other processes that did the same work. */
   readonly waitedMs?: number
+  /** The last of them. */
   readonly waitedFor?: { readonly pid: number; readonly command: string }
   readonly reason?: StepReason
   readonly error?: string

@@ -8,8 +8,9 @@ import { digestOf } from '../../src/core/digest.js'
 import { collect } from '../../src/io/stream.js'
 import { createRegistryClient } from '../../src/registry/client.js'
 import { fetchBlob, pullBlobs } from '../../src/registry/pull.js'
+import { failure } from '../helpers/failure.js'
 import { startFake } from '../helpers/registry.js'
-import { blob, body, errorOf, quick, readFrom } from './reading.js'
+import { blob, body, quick, readFrom } from './reading.js'
 
 function rangeStart(incoming: IncomingMessage): number {
   return Number(/^bytes=(\d+)-$/.exec(incoming.headers.range ?? '')?.[1] ?? 0)
@@ -50,7 +51,7 @@ test('a registry without ranges sends the blob again, and the known part is skip
 })
 
 test('a registry that goes on elsewhere than asked is refused', async () => {
-  const error = await errorOf(
+  const error = await failure(
     readFrom((incoming, response) => {
       if (rangeStart(incoming) === 0) return sendAndCut(incoming, response, 1000)
       response.writeHead(206, { 'content-range': `bytes 0-${body.length - 1}/${body.length}` }).end(body)
@@ -61,7 +62,7 @@ test('a registry that goes on elsewhere than asked is refused', async () => {
 
 test('a connection that always dies before the first byte ends after the allowed tries', async () => {
   let tries = 0
-  const error = await errorOf(
+  const error = await failure(
     readFrom((_, response) => {
       tries += 1
       response.destroy()
@@ -74,7 +75,7 @@ test('a connection that always dies before the first byte ends after the allowed
 
 test('wrong bytes of the right size are REGISTRY_DIGEST_MISMATCH and are not asked for again', async () => {
   let tries = 0
-  const error = await errorOf(
+  const error = await failure(
     readFrom((_, response) => {
       tries += 1
       response.end(Buffer.alloc(body.length))
@@ -86,7 +87,7 @@ test('wrong bytes of the right size are REGISTRY_DIGEST_MISMATCH and are not ask
 })
 
 test('a wrong Content-Length is refused before the body is read', async () => {
-  const error = await errorOf(
+  const error = await failure(
     readFrom(
       (_, response) => void response.writeHead(200, { 'content-length': body.length + 1 }).end(Buffer.alloc(body.length + 1)),
     ),
@@ -96,7 +97,7 @@ test('a wrong Content-Length is refused before the body is read', async () => {
 
 test('an endless body is stopped at the promised size', async () => {
   let sent = 0
-  const error = await errorOf(
+  const error = await failure(
     readFrom(async (_, response) => {
       response.writeHead(200)
       const chunk = Buffer.alloc(65_536)
@@ -127,7 +128,7 @@ test('one blob that fails stops the others, and nothing is running any more', as
       await collect(bytes).finally(() => (running -= 1))
     },
   }
-  const error = await errorOf(
+  const error = await failure(
     pullBlobs(client, { registry: server.host, repository: 'app' }, [...slow, blob], ports, 'pull', quietContext()),
   )
   assert.is(error.code, 'REGISTRY_NOT_FOUND')
@@ -142,7 +143,7 @@ test('wrong bytes that only the store notices are told as the registry’s', asy
     await collect(bytes)
     throw new StoreError('STORE_DIGEST_MISMATCH', 'the bytes have another digest')
   }
-  const error = await errorOf(
+  const error = await failure(
     fetchBlob(client, { registry: server.host, repository: 'app' }, blob, write, 'pull', quietContext()),
   )
   assert.is(error.code, 'REGISTRY_DIGEST_MISMATCH')

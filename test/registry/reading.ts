@@ -2,7 +2,6 @@
 import { quietContext } from '../../src/core/context.js'
 import { type Descriptor, mediaTypes } from '../../src/core/descriptor.js'
 import { digestOf } from '../../src/core/digest.js'
-import { BuildError } from '../../src/core/errors.js'
 import { collect } from '../../src/io/stream.js'
 import { createRegistryClient, type RegistryClientOptions } from '../../src/registry/client.js'
 import { readBlob } from '../../src/registry/pull.js'
@@ -16,17 +15,6 @@ export const quick = { tries: 4, firstDelayMs: 5, longestDelayMs: 20, totalDelay
 export const body = Buffer.alloc(300_000, 'mille')
 /** Its descriptor. */
 export const blob: Descriptor = { mediaType: mediaTypes.ociLayerGzip, digest: digestOf(body), size: body.length }
-
-/** The error that work ends with. */
-export async function errorOf(work: Promise<unknown>): Promise<BuildError> {
-  try {
-    await within(20_000, work)
-  } catch (error) {
-    if (error instanceof BuildError) return error
-    throw error
-  }
-  throw new Error('it did not fail')
-}
 
 /** Reads the blob from a fake; `/v2/` answers 200. */
 export async function readFrom(handler: FakeHandler, options: RegistryClientOptions = {}): Promise<Buffer> {

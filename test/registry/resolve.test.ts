@@ -6,10 +6,11 @@ import { type Descriptor, mediaTypes } from '../../src/core/descriptor.js'
 import { digestOf } from '../../src/core/digest.js'
 import { createRegistryClient } from '../../src/registry/client.js'
 import { resolveImage } from '../../src/registry/resolve.js'
+import { failure } from '../helpers/failure.js'
 import { type FakeHandler, startFake } from '../helpers/registry.js'
 import { within } from '../helpers/within.js'
 import { type HandMade, imageOf, randomTar } from './image.js'
-import { errorOf, quick } from './reading.js'
+import { quick } from './reading.js'
 
 const amd64 = { os: 'linux', architecture: 'amd64' }
 
@@ -68,7 +69,7 @@ test('the manifest of a platform is picked from an index, attestations are passe
   const resolved = await resolveFrom(image, index, mediaTypes.ociIndex, armV6, more)
   assert.is(resolved.descriptor.digest, digest)
   assert.is(resolved.indexDescriptor?.digest, digestOf(index))
-  const error = await errorOf(resolveFrom(image, index, mediaTypes.ociIndex, amd64, more))
+  const error = await failure(resolveFrom(image, index, mediaTypes.ociIndex, amd64, more))
   assert.is(error.code, 'IMAGE_NO_PLATFORM')
   assert.match(error.hint ?? '', 'linux/arm/v6, linux/arm/v7, linux/arm64')
 })
@@ -121,7 +122,7 @@ test('manifests that lie or are too old are refused by name', async () => {
     [Buffer.alloc(5_000_000, ' '), mediaTypes.ociManifest, 'REGISTRY_PROTOCOL', /larger than/],
   ]
   for (const [bytes, type, code, text] of cases) {
-    const error = await errorOf(resolveFrom(image, bytes, type))
+    const error = await failure(resolveFrom(image, bytes, type))
     assert.is(error.code, code, error.message)
     assert.match(error.message, text)
   }
@@ -131,7 +132,7 @@ test('a manifest that is not the one of its digest is refused', async () => {
   const image = imageOf([randomTar('a', 100)])
   const digest = digestOf('something else')
   const index = indexOf([{ mediaType: mediaTypes.ociManifest, digest, size: image.manifest.length, platform: amd64 }])
-  const error = await errorOf(
+  const error = await failure(
     resolveFrom(image, index, mediaTypes.ociIndex, amd64, { [digest]: { type: mediaTypes.ociManifest, body: image.manifest } }),
   )
   assert.is(error.code, 'REGISTRY_DIGEST_MISMATCH')
@@ -166,8 +167,8 @@ test('a name that does not exist is IMAGE_NOT_FOUND, a right that is missing REG
   await using client = createRegistryClient({ retry: quick })
   const resolve = (repository: string) =>
     resolveImage(client, { registry: server.host, repository, tag: 'x' }, amd64, async () => undefined, quietContext())
-  assert.is((await errorOf(resolve('app'))).code, 'IMAGE_NOT_FOUND')
-  assert.is((await errorOf(resolve('secret/app'))).code, 'REGISTRY_DENIED')
+  assert.is((await failure(resolve('app'))).code, 'IMAGE_NOT_FOUND')
+  assert.is((await failure(resolve('secret/app'))).code, 'REGISTRY_DENIED')
 })
 
 test.run()

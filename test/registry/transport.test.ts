@@ -9,9 +9,10 @@ import { collect } from '../../src/io/stream.js'
 import { createRegistryClient } from '../../src/registry/client.js'
 import { readBlob } from '../../src/registry/pull.js'
 import { headManifest } from '../../src/registry/resolve.js'
+import { failure } from '../helpers/failure.js'
 import { registryMissing, startFake, startRegistry } from '../helpers/registry.js'
 import { within } from '../helpers/within.js'
-import { blob, body, errorOf, quick, readFrom } from './reading.js'
+import { blob, body, quick, readFrom } from './reading.js'
 
 const basic = { credentials: async () => ({ kind: 'password' as const, username: 'tester', password: 'letmein' }) }
 
@@ -31,9 +32,9 @@ test('a redirect to another host is followed without the credentials', async () 
 })
 
 test('redirects in a circle end, and a redirect to a file is refused', async () => {
-  const circle = await errorOf(readFrom((incoming, response) => void response.writeHead(307, { location: incoming.url }).end()))
+  const circle = await failure(readFrom((incoming, response) => void response.writeHead(307, { location: incoming.url }).end()))
   assert.is(circle.code, 'REGISTRY_PROTOCOL')
-  const file = await errorOf(readFrom((_, response) => void response.writeHead(307, { location: 'file:///etc/passwd' }).end()))
+  const file = await failure(readFrom((_, response) => void response.writeHead(307, { location: 'file:///etc/passwd' }).end()))
   assert.is(file.code, 'REGISTRY_PROTOCOL')
 })
 
@@ -41,7 +42,7 @@ test('an error of storage does not show its signed URL', async () => {
   await using storage = await startFake(
     (_, response) => void response.writeHead(400).end('{"errors":[{"code":"X","message":"bad https://u:p@h/x?sig=hush"}]}'),
   )
-  const error = await errorOf(
+  const error = await failure(
     readFrom((_, response) => void response.writeHead(307, { location: `http://${storage.host}/b?signature=hush` }).end()),
   )
   assert.not.match(`${error.message} ${JSON.stringify(error)}`, /hush|u:p@/)
@@ -64,7 +65,7 @@ test('errors that pass are tried again, and Retry-After is waited for', async ()
 
 test('a limit that lasts longer than our patience is REGISTRY_RATE_LIMITED at once', async () => {
   let tries = 0
-  const error = await errorOf(
+  const error = await failure(
     readFrom((_, response) => {
       tries += 1
       response.writeHead(429, { 'retry-after': '3600' }).end()
@@ -103,7 +104,7 @@ test('aborting ends a transfer and a wait at once', async () => {
 test('a host that is not there and a port where nobody listens are REGISTRY_UNREACHABLE at once', async () => {
   await using client = createRegistryClient()
   for (const registry of ['127.0.0.1:1', 'registry.invalid']) {
-    const error = await errorOf(headManifest(client, { registry, repository: 'app', tag: 'x' }, quietContext()))
+    const error = await failure(headManifest(client, { registry, repository: 'app', tag: 'x' }, quietContext()))
     assert.is(error.code, 'REGISTRY_UNREACHABLE', error.message)
     assert.match(error.message, registry)
   }
@@ -119,7 +120,7 @@ test('a certificate nobody vouches for is REGISTRY_TLS; with its CA, or as insec
   await using registry = await startRegistry({ tlsFor: address })
   const reference = { registry: registry.host, repository: 'app', tag: 'x' }
   await using strict = createRegistryClient({ retry: quick })
-  const error = await errorOf(headManifest(strict, reference, quietContext()))
+  const error = await failure(headManifest(strict, reference, quietContext()))
   assert.is(error.code, 'REGISTRY_TLS', error.message)
   assert.match(error.hint ?? '', `certs.d/${registry.host}/ca.crt`)
   await using trusting = createRegistryClient({ retry: quick, tls: { ca: [registry.certificate ?? ''] } })
@@ -145,7 +146,7 @@ test('plain http is not spoken to a registry elsewhere unless it is allowed', as
   })
   const registry = `${address}:${server.host.split(':')[1]}`
   await using strict = createRegistryClient({ retry: quick })
-  const error = await errorOf(headManifest(strict, { registry, repository: 'app', tag: 'x' }, quietContext()))
+  const error = await failure(headManifest(strict, { registry, repository: 'app', tag: 'x' }, quietContext()))
   assert.is(error.code, 'REGISTRY_TLS', error.message)
   assert.equal(server.seen, [])
   await using lax = createRegistryClient({ retry: quick, insecureRegistries: [registry] })

@@ -7,8 +7,9 @@ import * as assert from 'uvu/assert'
 import { diffIdFromHex, digestOf, hexOf } from '../../src/core/digest.js'
 import { collect } from '../../src/io/stream.js'
 import { openStore } from '../../src/store/store.js'
+import { rejects } from '../helpers/failure.js'
 import { tempStore } from '../helpers/temp-store.js'
-import { makeLayer, rejects } from './contents.js'
+import { makeLayer } from './contents.js'
 
 const never = new AbortController().signal
 

@@ -1,24 +1,10 @@
 /** What tests put into a store. */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import * as assert from 'uvu/assert'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { type DiffID, type Digest, digestOf } from '../../src/core/digest.js'
-import type { BuildError, ErrorCode } from '../../src/core/errors.js'
 import { digestLayer } from '../../src/layer/digest.js'
 import { type OpenedStore, openStore } from '../../src/store/store.js'
 import type { LayerRecord, StoredRecord } from '../../src/store/types.js'
 import { tempStore } from '../helpers/temp-store.js'
-
-/** The error of work that must fail with this code. */
-export async function rejects(code: ErrorCode, work: Promise<unknown>): Promise<BuildError> {
-  try {
-    await work
-  } catch (error) {
-    assert.is((error as BuildError).code, code, String(error))
-    return error as BuildError
-  }
-  assert.unreachable(`expected ${code}`)
-  throw new Error('unreachable')
-}
 
 /** Saves a layer with one file and one directory. */
 export async function makeLayer(store: OpenedStore, content: string): Promise<LayerRecord> {
@@ -64,4 +50,17 @@ export function makeImage(store: OpenedStore, name: string, diffIds: readonly Di
 /** Saves the record of a step named so. */
 export function makeRecord(store: OpenedStore, name: string, layers: readonly DiffID[]): void {
   store.records.save(recordOf(name, layers))
+}
+
+/** How many files of each kind there are. */
+export function countOf(store: OpenedStore): Record<string, number> {
+  const count = (folder: string): number =>
+    existsSync(`${store.root}/${folder}`) ? readdirSync(`${store.root}/${folder}`).length : 0
+  return {
+    images: count('images'),
+    layers: count('layers'),
+    snapshots: readdirSync(`${store.root}/snapshots`).filter((name) => !name.includes('.')).length,
+    lists: readdirSync(`${store.root}/snapshots`).filter((name) => name.endsWith('.entries')).length,
+    blobs: count('blobs/sha256'),
+  }
 }

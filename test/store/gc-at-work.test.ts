@@ -1,6 +1,6 @@
 /** Collections beside living processes, killed ones, and builds that go on meanwhile. */
 import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type DiffID, digestOf } from '../../src/core/digest.js'
@@ -8,12 +8,12 @@ import { collectGarbage } from '../../src/store/gc.js'
 import { isCollectionDue } from '../../src/store/gc-state.js'
 import { takeInventory } from '../../src/store/inventory.js'
 import type { GcSettings } from '../../src/store/policy.js'
-import { type OpenedStore, openStore } from '../../src/store/store.js'
+import { openStore } from '../../src/store/store.js'
 import { verifyStore } from '../../src/store/verify.js'
 import { collect, everything } from '../helpers/collect.js'
 import { tempDirectory, tempStore } from '../helpers/temp-store.js'
 import { within } from '../helpers/within.js'
-import { filledStore, makeImage, makeLayer, makeRecord } from './contents.js'
+import { countOf, filledStore, makeImage, makeLayer, makeRecord } from './contents.js'
 
 const unlimited: GcSettings = { maxUsed: { bytes: 0 }, reserved: { bytes: 0 }, minFree: { bytes: 0 } }
 
@@ -23,18 +23,6 @@ async function rejectsWith(name: string, work: Promise<unknown>): Promise<void> 
     found = error.name
   })
   assert.is(found, name)
-}
-
-function countOf(store: OpenedStore): Record<string, number> {
-  const count = (folder: string): number =>
-    existsSync(`${store.root}/${folder}`) ? readdirSync(`${store.root}/${folder}`).length : 0
-  return {
-    images: count('images'),
-    layers: count('layers'),
-    snapshots: readdirSync(`${store.root}/snapshots`).filter((name) => !name.includes('.')).length,
-    lists: readdirSync(`${store.root}/snapshots`).filter((name) => name.endsWith('.entries')).length,
-    blobs: count('blobs/sha256'),
-  }
 }
 
 test('what a living process relies on stays', async () => {

@@ -1,5 +1,5 @@
 /** Collections: what goes and what stays, by need, use, age and limits. */
-import { existsSync, readdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -13,25 +13,13 @@ import type { LayerRecord } from '../../src/store/types.js'
 import { noteUse, startUse, useOf } from '../../src/store/use.js'
 import { collect, type Wanted } from '../helpers/collect.js'
 import { tempDirectory, tempStore } from '../helpers/temp-store.js'
-import { filledStore, makeImage, makeLayer, makeRecord } from './contents.js'
+import { countOf, filledStore, makeImage, makeLayer, makeRecord } from './contents.js'
 
 const unlimited: GcSettings = { maxUsed: { bytes: 0 }, reserved: { bytes: 0 }, minFree: { bytes: 0 } }
 
 /** What a second collection finds. */
 async function goneAgain(store: OpenedStore): Promise<number> {
   return (await collect(store)).removed.length
-}
-
-function countOf(store: OpenedStore): Record<string, number> {
-  const count = (folder: string): number =>
-    existsSync(`${store.root}/${folder}`) ? readdirSync(`${store.root}/${folder}`).length : 0
-  return {
-    images: count('images'),
-    layers: count('layers'),
-    snapshots: readdirSync(`${store.root}/snapshots`).filter((name) => !name.includes('.')).length,
-    lists: readdirSync(`${store.root}/snapshots`).filter((name) => name.endsWith('.entries')).length,
-    blobs: count('blobs/sha256'),
-  }
 }
 
 test('what images and records need stays, the rest goes', async () => {

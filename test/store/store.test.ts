@@ -7,8 +7,9 @@ import { digestFromHex, digestOf, hexOf } from '../../src/core/digest.js'
 import type { BuildError } from '../../src/core/errors.js'
 import { openStore } from '../../src/store/store.js'
 import type { LayerRecord, StoredImage } from '../../src/store/types.js'
+import { rejects } from '../helpers/failure.js'
 import { tempDirectory, tempStore } from '../helpers/temp-store.js'
-import { makeLayer, recordOf, rejects } from './contents.js'
+import { makeLayer, recordOf } from './contents.js'
 
 test('a layer, a record, an image and a name are found by another process', async () => {
   await using store = await tempStore()
