@@ -8,8 +8,10 @@ import { type BlobChoice, provideBlob } from '../exporter/blobs.js'
 import { type DescribedImage, describeImage, describeIndex, indexEntry, type ManifestFormat } from '../exporter/manifest.js'
 import { type ManifestBytes, pushImage, pushManifest } from '../registry/push.js'
 import type { LayerRecord } from '../store/types.js'
+import { annotated, annotationsOf, refuseNoIndex } from './annotations.js'
 import { type Engine, once } from './engine.js'
 import { type EngineLayers, sourcesOf } from './layers.js'
+import type { ImageAnnotation } from './options.js'
 import { type Annotate, blobPorts, saveImage } from './outputs.js'
 
 /** An image and where it goes. */
@@ -20,7 +22,7 @@ interface PushWork {
   readonly names: readonly Reference[]
   readonly choice: BlobChoice
   readonly format: ManifestFormat
-  readonly annotations: Readonly<Record<string, string>>
+  readonly annotations: readonly ImageAnnotation[]
   /** More annotations, for the blobs of the layers in their order. */
   readonly annotate?: Annotate | undefined
   readonly progressId: string
@@ -51,7 +53,9 @@ export async function pushAll(
   layers: EngineLayers,
 ): Promise<{ readonly descriptor: Descriptor }> {
   const { images, storage, ociArtifact: _, ...common } = work
+  const { annotations } = work
   const isIndex = work.isIndex || (storage === 'index' && images.some(({ attestations }) => attestations.length > 0))
+  refuseNoIndex(annotations, isIndex)
   const names = isIndex ? work.names.map(({ registry, repository }) => ({ registry, repository })) : work.names
   const pushed: DescribedImage[] = []
   const entries: Descriptor[] = []
@@ -59,19 +63,21 @@ export async function pushAll(
   for (const each of images) {
     const described = await pushToRegistry({ ...common, ...each, names }, engine, layers)
     pushed.push(described)
-    entries.push(indexEntry(each.image, described))
+    const ofEntry = annotationsOf(annotations, 'manifest-descriptor', each.image.platform)
+    entries.push(annotated(indexEntry(each.image, described), ofEntry))
     if (each.attestations.length > 0) attested.push(await pushAttestations(each, described, work, engine))
   }
   const [first] = pushed
   if (first === undefined) throw new Error('a push has an image')
   if (!isIndex) return first
-  const { rawIndex, descriptor } = describeIndex([...entries, ...(storage === 'index' ? attested : [])], work.format)
+  const listed = [...entries, ...(storage === 'index' ? attested : [])]
+  const { rawIndex, descriptor } = describeIndex(listed, work.format, annotationsOf(annotations, 'index'))
   const client = await engine.openRegistry()
   const bytes = { mediaType: descriptor.mediaType, bytes: Buffer.from(rawIndex) }
   for (const { target, moreTags } of byRepository(work.names)) {
     await pushManifest(client, target, moreTags, bytes, engine.ctx)
   }
-  return { descriptor }
+  return { descriptor: annotated(descriptor, annotationsOf(annotations, 'index-descriptor')) }
 }
 
 /** Pushes what is said about an image that is there already, to every repository that it is in. */
@@ -118,7 +124,8 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
   const describe = once(async (): Promise<DescribedImage> => {
     if (original !== undefined) return original
     const blobs = await Promise.all(made)
-    return describeImage(image, blobs, format, { ...annotations, ...work.annotate?.(image, blobs) })
+    const own = annotationsOf(annotations, 'manifest', image.platform)
+    return describeImage(image, blobs, format, { ...own, ...work.annotate?.(image, blobs) })
   })
   for (const { target, moreTags } of byRepository(work.names)) {
     const blobs = [original?.manifest.config ?? configOf(image, format), ...made]

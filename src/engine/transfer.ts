@@ -91,7 +91,7 @@ export function pushImages(options: PushOptions): Promise<readonly Descriptor[]>
         names: [requireReference(name)],
         choice: { compression: 'gzip', force: false },
         format: 'oci',
-        annotations: {},
+        annotations: [],
         progressId: 'push',
       } as const
       pushed.push((await pushAll(work, engine, layers)).descriptor)

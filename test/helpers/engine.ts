@@ -7,7 +7,7 @@ import type { BuildEvent } from '../../src/core/context.js'
 import type { BuildOptions, BuildResult } from '../../src/engine/options.js'
 import { build, importImage } from '../../src/index.js'
 import { baseTar, whyNoBase } from './bases.js'
-import { runProgram } from './cli.js'
+import { hasProgram } from './registry.js'
 import { within } from './within.js'
 
 /** A store and a context in a temporary directory. */
@@ -39,7 +39,7 @@ const buildLimitMs = 180_000
  */
 export function benchTest(title: string, body: (bench: Bench) => Promise<void>, programs: readonly string[] = []): void {
   test(title, async () => {
-    const reason = (await whyNoBuild()) ?? (await whyNoPrograms(programs))
+    const reason = (await whyNoBuild()) ?? whyNoPrograms(programs)
     if (reason !== undefined) {
       console.log(`SKIP: ${reason}`)
       return
@@ -49,11 +49,8 @@ export function benchTest(title: string, body: (bench: Bench) => Promise<void>, 
   })
 }
 
-async function whyNoPrograms(programs: readonly string[]): Promise<string | undefined> {
-  const missing: string[] = []
-  for (const program of programs) {
-    if ((await runProgram('sh', ['-c', `command -v ${program}`])).code !== 0) missing.push(program)
-  }
+function whyNoPrograms(programs: readonly string[]): string | undefined {
+  const missing = programs.filter((program) => !hasProgram(program))
   return missing.length === 0 ? undefined : `${missing.join(', ')} is not installed`
 }
 
