@@ -3,6 +3,7 @@
  *
  * Layers may be promises: those that are compressed go up while others are still being compressed.
  */
+import { awaitedLater } from '../core/awaited.js'
 import type { Context } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
 import { digestOf } from '../core/digest.js'
@@ -150,12 +151,6 @@ function atMostOnce(work: () => void): () => void {
     if (!isDone) work()
     isDone = true
   }
-}
-
-/** Keeps a failure from ending the process before it is awaited. */
-function awaitedLater<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => undefined)
-  return promise
 }
 
 async function putManifest(
