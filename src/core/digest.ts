@@ -56,6 +56,11 @@ export function finishLike(digest: Digest, hash: Hash): Digest {
   return `${digest.slice(0, digest.indexOf(':'))}:${hash.digest('hex')}` as Digest
 }
 
+/** True for two digests of the same kind that are not the same: what has one of them does not have the other. */
+export function contradicts(said: string, digest: Digest): boolean {
+  return said !== digest && isContentDigest(said) && said.length === digest.length
+}
+
 /** The digest of bytes or of UTF-8 text. */
 export function digestOf(bytes: Uint8Array | string): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest

@@ -66,10 +66,13 @@ export async function resolveImage(
   ctx: Context,
 ): Promise<ResolvedImage> {
   const subject = familiarReference(reference)
-  const { descriptor: top, ...start } = await findTop(client, reference, readKnown, ctx)
+  const start = await findTop(client, reference, readKnown, ctx).catch((error: unknown) =>
+    withTags(error, client, reference, ctx),
+  )
+  const top = start.descriptor
   const get = (entry: Descriptor): Promise<Found> =>
     getManifest(client, { ...reference, digest: entry.digest }, entry, readKnown, ctx)
-  const found = await descend({ descriptor: top, ...start }, platform, subject, get)
+  const found = await descend(start, platform, subject, get)
   const { manifest } = found.parsed
   const rawConfig = await getConfig(client, reference, manifest.config, readKnown, ctx)
   const config = parseConfig(rawConfig, manifest, subject)
@@ -303,6 +306,15 @@ export function wrongDigest(registry: string, what: string, wanted: Digest, got:
 
 function contentType(answer: WireResponse): string {
   return (answer.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+}
+
+/** Throws the error; one of a tag that is not there says which are. */
+async function withTags(error: unknown, client: RegistryClient, reference: Reference, ctx: Context): Promise<never> {
+  if (error instanceof BuildError && error.code === 'IMAGE_NOT_FOUND') {
+    const { tagHint } = await import('./tags.js')
+    error.hint = (await tagHint(client, reference, ctx)) ?? error.hint
+  }
+  throw error
 }
 
 function notFound(reference: Reference): BuildError {

@@ -25,6 +25,10 @@ export interface RegistryTraits {
   readonly manifestType: string | undefined
   /** Whether a manifest is refused as long as a part of it is missing. */
   readonly wantsParts: boolean
+  /** How the tags of an empty repository are told. */
+  readonly noTags: 'empty' | 'null' | 'missing'
+  /** How many tags an answer lists at most. */
+  readonly tagPage: number
 }
 
 /** A registry with all that the spec has. */
@@ -37,6 +41,8 @@ export const fullTraits: RegistryTraits = {
   subjectHeader: true,
   manifestType: undefined,
   wantsParts: true,
+  noTags: 'empty',
+  tagPage: 1000,
 }
 
 /** One request as it came, and the status of its answer. */
@@ -250,10 +256,19 @@ class RegistryState {
     response.end(JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests }))
   }
 
-  #tagList({ query }: Incoming, repository: string, response: ServerResponse): void {
+  #tagList({ query }: Incoming, repository: string, response: ServerResponse): unknown {
     const all = [...this.tags.keys()].filter((key) => key.startsWith(`${repository} `)).map((key) => key.split(' ')[1] ?? '')
-    const tags = all.sort().filter((tag) => tag > (query.get('last') ?? ''))
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ name: repository, tags }))
+    const rest = all.sort().filter((tag) => tag > (query.get('last') ?? ''))
+    if (all.length === 0 && this.#traits.noTags !== 'empty') {
+      if (this.#traits.noTags === 'missing') return refuse(response, 404, 'NAME_UNKNOWN')
+      return response.writeHead(200).end(JSON.stringify({ name: repository, tags: null }))
+    }
+    const tags = rest.slice(0, Math.min(this.#traits.tagPage, Number(query.get('n') ?? Number.POSITIVE_INFINITY)))
+    const next = `</v2/${repository}/tags/list?last=${tags.at(-1)}&n=${tags.length}>; rel="next"`
+    const link = tags.length < rest.length ? { link: next } : {}
+    return response
+      .writeHead(200, { 'content-type': 'application/json', ...link })
+      .end(JSON.stringify({ name: repository, tags }))
   }
 }
 
