@@ -6,7 +6,7 @@ import type { Reference } from '../../src/core/reference.js'
 import { collect } from '../../src/io/stream.js'
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from '../../src/registry/client.js'
 import { pullBlobs } from '../../src/registry/pull.js'
-import { pushImage } from '../../src/registry/push.js'
+import { type PushResult, pushImage } from '../../src/registry/push.js'
 import { type ChunkPolicy, defaultChunkPolicy, type UploadOutcome, uploadBlob } from '../../src/registry/upload.js'
 import {
   type Interference,
@@ -21,6 +21,12 @@ import type { Content, ContentManifest } from './registry-content.js'
 /** The repository that the checks call `<name>`. */
 export const repository = 'team/app'
 export const ctx = quietContext()
+/** The platform that everything is pulled for. */
+export const amd64 = { os: 'linux', architecture: 'amd64' }
+/** Paths of manifests. */
+export const manifests = /\/manifests\//
+/** A store that has nothing yet. */
+export const nothingKnown = async (): Promise<undefined> => undefined
 const limitMs = 20_000
 const quick = { tries: 4, firstDelayMs: 2, longestDelayMs: 10, totalDelayMs: 500 }
 
@@ -74,13 +80,13 @@ export function upload(
   return uploadBlob(client, place, blob, { openBlob, mountSources, chunks, progressId: 'push' }, ctx)
 }
 
-/** Pushes one manifest with its blobs, as `mille push` does: by its digest, or under tags. */
+/** Pushes one manifest with its blobs, as `mille push` does: by its digest, or under tags. What came of it is returned. */
 export async function pushOne(
   { client, place }: Meeting,
   content: Content,
   manifest: ContentManifest,
   tags: readonly string[],
-): Promise<void> {
+): Promise<PushResult> {
   const [tag, ...moreTags] = tags
   const target = tag === undefined ? { ...place, digest: manifest.descriptor.digest } : { ...place, tag }
   const blobs = manifest.blobs.filter(({ digest }) => !content.absent.has(digest))
@@ -93,12 +99,17 @@ export async function pushOne(
       yield bytes
     },
   }
-  await pushImage(client, { target, moreTags, blobs, manifest: () => bytes, progressId: 'push' }, ports, ctx)
+  return await pushImage(client, { target, moreTags, blobs, manifest: () => bytes, progressId: 'push' }, ports, ctx)
 }
 
-/** Pushes all manifests by their digests. */
-export async function pushAll(meeting: Meeting, content: Content): Promise<void> {
-  for (const manifest of content.manifests) await pushOne(meeting, content, manifest, [])
+/** Pushes all manifests by their digests; returns those that the registry did not take for referrers. */
+export async function pushAll(meeting: Meeting, content: Content): Promise<readonly ContentManifest[]> {
+  const others: ContentManifest[] = []
+  for (const manifest of content.manifests) {
+    const { isReferrer } = await pushOne(meeting, content, manifest, [])
+    if (!isReferrer) others.push(manifest)
+  }
+  return others
 }
 
 /** Puts a content into the registry behind the client's back. */

@@ -1,20 +1,29 @@
 /** Judges the manifest checks of the suite `registry`: pushes, pulls and look-ups of all kinds of content, referrers, errors. */
 import * as assert from 'uvu/assert'
 import { type Descriptor, type Index, type Manifest, mediaTypes } from '../../src/core/descriptor.js'
-import type { Digest } from '../../src/core/digest.js'
 import type { Reference } from '../../src/core/reference.js'
-import { checkLogin } from '../../src/registry/login.js'
-import { pushManifest } from '../../src/registry/push.js'
 import { announceReferrer, referrersTag } from '../../src/registry/referrers.js'
 import { headManifest, readManifest, resolveImage } from '../../src/registry/resolve.js'
 import type { Interference, RegistryTraits } from '../helpers/spec-registry.js'
 import { type Outcome, passed, skip, textOf, type VectorCase } from './frame.js'
-import { ctx, errorOf, type Meeting, meet, pullInto, pushAll, pushOne, repository, requests, seed } from './registry-client.js'
+import {
+  amd64,
+  ctx,
+  errorOf,
+  type Meeting,
+  manifests,
+  meet,
+  nothingKnown,
+  pullInto,
+  pushAll,
+  pushOne,
+  repository,
+  requests,
+  seed,
+} from './registry-client.js'
 import { type Content, type ContentManifest, contentOf, foreignPath } from './registry-content.js'
+import { judgeEmpty, judgeMissing, judgePing, judgeRefused } from './registry-errors.js'
 
-const amd64 = { os: 'linux', architecture: 'amd64' }
-const manifests = /\/manifests\//
-const nothingKnown = async (): Promise<undefined> => undefined
 const accepted = [mediaTypes.ociManifest, mediaTypes.ociIndex, mediaTypes.dockerManifest, mediaTypes.dockerManifestList]
 
 type ManifestJudge = (content: Content, group: string) => Promise<Outcome | readonly Outcome[]>
@@ -37,10 +46,10 @@ function referrerOf(manifest: ContentManifest): Descriptor {
 
 /** By digest, then by tag; what has a subject is made findable. */
 async function pushWhole(meeting: Meeting, content: Content): Promise<void> {
-  await pushAll(meeting, content)
+  const unlisted = await pushAll(meeting, content)
   for (const manifest of content.manifests) {
     if (manifest.tag !== undefined) await pushOne(meeting, content, manifest, [manifest.tag])
-    await announce(meeting, manifest)
+    if (unlisted.includes(manifest)) await announce(meeting, manifest)
   }
 }
 
@@ -53,6 +62,7 @@ const pushTraits: readonly Partial<RegistryTraits>[] = [
   {},
   { locations: 'url', digestHeader: false },
   { subjectHeader: false, referrers: 404 },
+  { subjectHeader: false },
 ]
 
 const judgePush: ManifestJudge = async (content, group) => {
@@ -77,9 +87,15 @@ const judgePush: ManifestJudge = async (content, group) => {
         for (const blob of manifest.blobs) assertBlob(meeting, content, blob)
       }
       assertReferrerTags(meeting, content, traits.referrers === 404)
+      // A registry that says it lists the manifest is not asked whether it does.
+      assert.is(requests(registry, 'GET', /\/referrers\//).length > 0, hasSubjects(content) && traits.subjectHeader === false)
     })
   }
   return passed
+}
+
+function hasSubjects({ manifests: all }: Content): boolean {
+  return all.some(({ subject }) => subject !== undefined)
 }
 
 /** Layers that stay where their urls say are not even asked for. */
@@ -103,21 +119,32 @@ function assertReferrerTags({ registry }: Meeting, { manifests: all }: Content, 
   }
 }
 
-/** Pushed under several tags, it is in the registry's list under each. */
+/**
+ * Pushed under several tags, it is in the registry's list under each. mille asks for the list when a tag is not there, and follows
+ * it over its pages.
+ */
 const judgeTags: ManifestJudge = async (content, group) => {
-  await meet({ wantsParts: !group.includes('sparse') }, async (meeting) => {
-    await pushAll(meeting, content)
-    const wanted: string[] = []
-    for (const manifest of content.manifests.filter(({ tag }) => tag !== undefined)) {
-      const tags = ['', '-2', '-and.3'].map((end) => `${manifest.tag}${end}`)
-      await pushOne(meeting, content, manifest, [...tags, tags[0] ?? ''])
-      wanted.push(...tags)
-    }
-    const answer = await fetch(`http://${meeting.registry.host}/v2/${repository}/tags/list`)
-    const { tags } = (await answer.json()) as { readonly tags: readonly string[] }
-    assert.equal(tags, wanted.sort())
-  })
-  return [passed, skip('mille asks no registry for its tags')]
+  const wantsParts = !group.includes('sparse')
+  for (const traits of [{}, { tagPage: 2 }, { locations: 'url', tagPage: 1 } as const]) {
+    await meet({ wantsParts, ...traits }, async (meeting) => {
+      const { registry, client, place } = meeting
+      await pushAll(meeting, content)
+      const wanted: string[] = []
+      for (const manifest of content.manifests.filter(({ tag }) => tag !== undefined).slice(0, 1)) {
+        const tags = ['', '-2', '-and.3'].map((end) => `${manifest.tag}${end}`)
+        await pushOne(meeting, content, manifest, [...tags, tags[0] ?? ''])
+        wanted.push(...tags)
+      }
+      const error = await errorOf(resolveImage(client, { ...place, tag: 'zzz' }, amd64, nothingKnown, ctx))
+      assert.is(error.code, 'IMAGE_NOT_FOUND')
+      if (wanted.length > 0) assert.is(error.hint, `it has ${wanted.sort().join(', ')}`)
+      const asked = requests(registry, 'GET', /\/tags\/list$/)
+      assert.is(asked.length, Math.max(1, Math.ceil(wanted.length / (traits.tagPage ?? 1000))))
+      assert.equal([...(asked[0]?.query ?? [])], [['n', '1000']])
+      assert.ok(asked.slice(1).every(({ query }) => wanted.includes(query.get('last') ?? '')))
+    })
+  }
+  return passed
 }
 
 const headTraits: readonly Partial<RegistryTraits>[] = [
@@ -246,15 +273,14 @@ const unlisted: readonly Interference[] = [400, 404, 405, 406, 501, 200, 'page']
 const judgeReferrers: ManifestJudge = async (content) => {
   const referrers = content.manifests.filter(({ subject }) => subject !== undefined)
   const push = async (meeting: Meeting): Promise<void> => {
-    await pushAll(meeting, content)
-    for (const manifest of content.manifests) await announce(meeting, manifest)
+    for (const manifest of await pushAll(meeting, content)) await announce(meeting, manifest)
     const asked = requests(meeting.registry, 'GET', /\/referrers\//)
     assert.equal(
       asked.map(({ path, query, headers }) => [path, query.size, headers.accept]),
       referrers.map(({ subject }) => [`/v2/${repository}/referrers/${subject?.digest}`, 0, mediaTypes.ociIndex]),
     )
   }
-  await meet({}, async (meeting) => {
+  await meet({ subjectHeader: false }, async (meeting) => {
     await push(meeting)
     assertReferrerTags(meeting, content, false)
   })
@@ -274,100 +300,6 @@ const judgeReferrers: ManifestJudge = async (content) => {
 const judgeFilter: ManifestJudge = async (content, group) =>
   [await judgeReferrers(content, group), skip('mille asks for all referrers, not for those of a type')].flat()
 
-/** By tag or digest, for its manifest or for what it points at: one clear error. */
-async function judgeMissing(): Promise<Outcome> {
-  await meet({}, async (meeting) => {
-    const digest = `sha256:${'0'.repeat(64)}` as Digest
-    const names: readonly Reference[] = [
-      { ...meeting.place, digest },
-      { ...meeting.place, tag: 'none' },
-    ]
-    for (const name of names) {
-      const error = await errorOf(resolveImage(meeting.client, name, amd64, nothingKnown, ctx))
-      assert.is(error.code, 'IMAGE_NOT_FOUND')
-      assert.match(error.message, `${repository}${name.digest === undefined ? ':none' : `@${digest}`}`)
-      assert.is(await headManifest(meeting.client, name, ctx), undefined)
-      assert.is(await readManifest(meeting.client, name, amd64, ctx), undefined)
-    }
-    assert.is(requests(meeting.registry, 'GET', manifests).length, 4 - 1, 'it was asked for again')
-  })
-  return passed
-}
-
-/** A digest of other content is refused before the registry is asked; what the registry refuses is told with its words. */
-async function judgeRefused(vector: VectorCase): Promise<Outcome> {
-  const manifest = contentOf('no-layers')?.manifests[0]
-  if (manifest === undefined) throw new Error('there is no content')
-  const bytes = { mediaType: manifest.descriptor.mediaType, bytes: manifest.bytes }
-  await meet({}, async ({ registry, client, place }) => {
-    const target = { ...place, digest: `sha256:${'0'.repeat(64)}` as Digest }
-    assert.is((await errorOf(pushManifest(client, target, [], bytes, ctx))).code, 'REGISTRY_DIGEST_MISMATCH')
-    assert.is(registry.seen.length, 0)
-  })
-  const statuses = textOf(vector, 'expect').match(/\b4\d\d\b/g) ?? []
-  assert.ok(statuses.length > 0, 'the check names no status')
-  for (const status of statuses.map(Number)) {
-    let puts = 0
-    const refuse: Interference = ({ method }, response) => {
-      if (method !== 'PUT') return false
-      puts += 1
-      response.writeHead(status).end('{"errors":[{"code":"MANIFEST_INVALID","message":"the reason"}]}')
-      return true
-    }
-    const error = await meet(
-      {},
-      ({ client, place }) => errorOf(pushManifest(client, { ...place, tag: 'x' }, [], bytes, ctx)),
-      refuse,
-    )
-    assert.match(error.code, /^REGISTRY_/)
-    assert.match(error.message, 'the reason')
-    assert.is(puts, status === 429 ? 4 : 1)
-  }
-  return passed
-}
-
-/** A repository without anything in it: there is no image, and the first push makes one. */
-async function judgeEmpty(): Promise<readonly Outcome[]> {
-  await meet({}, async (meeting) => {
-    const content = contentOf('manifest-image')
-    if (content === undefined) throw new Error('there is no content')
-    const name = { ...meeting.place, tag: 'image' }
-    assert.is((await errorOf(resolveImage(meeting.client, name, amd64, nothingKnown, ctx))).code, 'IMAGE_NOT_FOUND')
-    await pushWhole(meeting, content)
-    assert.ok(await headManifest(meeting.client, name, ctx))
-  })
-  return [passed, skip('mille asks no registry for its tags')]
-}
-
-/** A login is asked of `/v2/`: open, with the right password, with a wrong one, and where there is no registry. */
-async function judgePing(): Promise<Outcome> {
-  const login = (interfere?: Interference): Promise<unknown> =>
-    meet(
-      {},
-      async ({ registry, client }) => {
-        await checkLogin(client, registry.host, { kind: 'password', username: 'me', password: 'secret' }, ctx)
-        assert.ok(registry.seen.every(({ method, path }) => `${method} ${path}` === 'GET /v2/'))
-      },
-      interfere,
-    )
-  const answer =
-    (status: number, headers: Readonly<Record<string, string>> = {}): Interference =>
-    (_, response) => {
-      response.writeHead(status, headers).end()
-      return true
-    }
-  const guarded = (password: string): Interference => {
-    const refuse = answer(401, { 'www-authenticate': 'Basic realm="test"' })
-    const wanted = `Basic ${Buffer.from(`me:${password}`).toString('base64')}`
-    return (request, response) => request.headers.authorization !== wanted && refuse(request, response)
-  }
-  await login()
-  await login(guarded('secret'))
-  assert.is((await errorOf(login(guarded('other')))).code, 'REGISTRY_UNAUTHORIZED')
-  assert.is((await errorOf(login(answer(404)))).code, 'REGISTRY_NOT_FOUND')
-  return passed
-}
-
 const byMethod: Readonly<Record<string, ManifestJudge>> = { PUT: judgePush, HEAD: judgeHead, GET: judgeGet, DELETE: judgeDeleted }
 
 function judgeOf(method: string, path: string): ManifestJudge | undefined {
@@ -381,7 +313,7 @@ export async function judgeManifests(vector: VectorCase): Promise<Outcome | read
   const [method, path, group] = [textOf(vector, 'method'), textOf(vector, 'path'), textOf(vector, 'group')]
   if (path === '/v2/' && method === 'GET') return judgePing()
   if (/[?&]tag=/.test(path)) return skip('mille writes each tag by a request of its own')
-  const content = contentOf(group)
+  const content = contentOf(path.includes('/referrers/') && !group.startsWith('manifest') ? 'artifacts-with-subject' : group)
   if (content !== undefined) return judgeOf(method, path)?.(content, group)
   if (path.includes('/tags/list')) return judgeEmpty()
   if (!manifests.test(path)) return undefined
