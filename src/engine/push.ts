@@ -1,5 +1,6 @@
 /** Pushes an image: layers go up while others are still being compressed, then config and manifest. */
 import type { BuildAttestations, PendingAttestation } from '../attest/pending.js'
+import { awaitedLater } from '../core/awaited.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { Digest } from '../core/digest.js'
 import type { Reference } from '../core/reference.js'
@@ -101,8 +102,8 @@ async function pushAttestations(
   }
   for (const { target } of byRepository(names.map(({ registry, repository }) => ({ registry, repository })))) {
     const request = { target, moreTags: [], blobs: blobs.map((blob) => blob.descriptor), manifest, progressId }
-    await pushImage(client, request, ports, engine.ctx)
-    if (storage === 'index') continue
+    const { isReferrer } = await pushImage(client, request, ports, engine.ctx)
+    if (storage === 'index' || isReferrer) continue
     const { announceReferrer } = await import('../registry/referrers.js')
     const { platform: _, ...referrer } = descriptor
     await announceReferrer(client, target, described.descriptor.digest, referrer, engine.ctx)
@@ -126,7 +127,7 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
   const made =
     original?.manifest.layers.map(async (blob) => blob) ??
     diffIds.map((diffId) => provideBlob(diffId, choice, ports, progressId, ctx))
-  for (const blob of made) blob.catch(() => undefined)
+  for (const blob of made) awaitedLater(blob)
   // Once: the inline cache has times in it.
   const describe = once(async (): Promise<DescribedImage> => {
     if (original !== undefined) return original
