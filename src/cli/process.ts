@@ -1,7 +1,7 @@
 /** The one place that touches `process`: streams, signals, environment. Makes the `Shell` that commands get. */
 import type { BuildEvent } from '../core/context.js'
 import type { Diagnostic } from '../core/diagnostic.js'
-import { CancelledError, systemCode } from '../core/errors.js'
+import { BuildError, CancelledError, systemCode } from '../core/errors.js'
 import { renderDiagnostic, renderError } from '../core/render.js'
 import { exitCodes } from './exit.js'
 import type { GlobalOptions, Output, Shell } from './shell.js'
@@ -13,6 +13,10 @@ export interface Interrupts {
   readonly exitCode: () => number | undefined
   /** Stops the work as a signal does. */
   readonly stop: (exitCode: number) => void
+  /** A stream whose errors are looked for when the command has ended. */
+  readonly watch: (stream: NodeJS.WriteStream) => void
+  /** Why results could not be written; undefined when all were, or when nobody wanted to read them. */
+  readonly unwritten: () => BuildError | undefined
   /** From now on signals go to `handler` and stop nothing. */
   readonly take: (handler: (signal: NodeJS.Signals) => void) => void
 }
@@ -47,7 +51,16 @@ export function listenForSignals(): Interrupts {
     reportError(error, true)
     process.exit(exitCodes.bug)
   })
-  return { signal: controller.signal, exitCode: () => code, stop, take }
+  const streams: NodeJS.WriteStream[] = []
+  const watch = (stream: NodeJS.WriteStream): void => void streams.push(stream)
+  const unwritten = (): BuildError | undefined => streams.map(({ errored }) => outputError(errored)).find((error) => error)
+  return { signal: controller.signal, exitCode: () => code, stop, watch, unwritten, take }
+}
+
+function outputError(error: Error | null): BuildError | undefined {
+  if (error === null || systemCode(error) === 'EPIPE' || isCancellation(error)) return undefined
+  const why = systemCode(error) === 'ENOSPC' ? 'no space is left' : error.message
+  return new BuildError('OUTPUT_UNWRITABLE', `the output cannot be written: ${why}`, { cause: error })
 }
 
 /** True for what an aborted signal makes of the work. */
@@ -57,7 +70,7 @@ export function isCancellation(error: unknown): boolean {
 
 /** The shell of this process. */
 export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell {
-  const stdout = lazily(() => guarded(process.stdout, interrupts))
+  const stdout = lazily(() => openStdout(interrupts))
   const stderr = lazily(() => guarded(process.stderr, interrupts))
   const color = lazily(() => wantsColor(process.env, stderr()))
   const warn = (diagnostic: Diagnostic): void => {
@@ -113,13 +126,19 @@ export function reportError(error: unknown, verbose: boolean): void {
   process.stderr.write(renderError(error, { color, verbose }))
 }
 
-/** A reader that went away (`mille … | head`) stops the work like a signal; nothing more is written then. */
+/** The stream of results; that one could not be written ends the program with an error. */
+export function openStdout(interrupts: Interrupts): Output {
+  interrupts.watch(process.stdout)
+  return guarded(process.stdout, interrupts)
+}
+
+/** What is written to a stream that does not take it stops the work: a reader that went away (`mille … | head`) like a signal. */
 function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): Output {
   stream.on('error', (error) => {
     // A pipeline into the stream that was cancelled ends it with that.
     if (interrupts.exitCode() !== undefined && isCancellation(error)) return
-    if (systemCode(error) !== 'EPIPE') throw error
-    interrupts.stop(exitCodes.brokenPipe)
+    if (systemCode(error) === 'EPIPE') interrupts.stop(exitCodes.brokenPipe)
+    else if (stream === process.stdout) interrupts.stop(exitCodes.failed)
   })
   return stream
 }

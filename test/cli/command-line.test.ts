@@ -113,6 +113,15 @@ test('an unreadable reader ends the program quietly', async () => {
   assert.is(ended.stderr, '')
 })
 
+test('a result that cannot be written is an error', async () => {
+  await using directory = await tempDirectory()
+  for (const words of ['--version', '--help', 'images', 'version', 'build --help']) {
+    const ended = await runProgram('bash', ['-c', `"$0" ${words} > /dev/full`, binary], { env: { MILLE_ROOT: directory.path } })
+    assert.is(ended.code, 1, words)
+    assert.is(ended.stderr, 'error: the output cannot be written: no space is left [OUTPUT_UNWRITABLE]\n')
+  }
+})
+
 test('images are listed, named, described and removed as docker does', async () => {
   await using directory = await tempDirectory()
   const root = join(directory.path, 'store')
@@ -144,6 +153,29 @@ test('images are listed, named, described and removed as docker does', async () 
   assert.is(await milleOk(root, ['rmi', 'team/app:1']), 'Untagged: team/app:1\n')
   assert.is(await milleOk(root, ['rmi', id.slice(7, 19)]), `Untagged: localhost:5000/app:latest\nDeleted: ${id}\n`)
   assert.is(await milleOk(root, ['images', '-q']), '')
+})
+
+test('lists of images have docker’s columns, times and filters', async () => {
+  await using directory = await tempDirectory()
+  const root = join(directory.path, 'store')
+  const build = async (tag: string, epoch: number, text: string): Promise<string> => {
+    const args = ['build', '-q', '-t', tag, '--build-arg', `SOURCE_DATE_EPOCH=${epoch}`, '-']
+    return (await milleOk(root, args, { input: `FROM scratch\nLABEL a="${text}"\n` })).trim()
+  }
+  const old = await build('old', 1_000_000_000, 'x\x1b[2Jy')
+  const young = await build('localhost:5000/team/young:1', 1_700_000_000, 'z')
+  const list = (...words: string[]): Promise<string> => milleOk(root, ['images', '-q', '--no-trunc', ...words])
+  assert.is(await list('-f', 'before=localhost:5000/team/young:1'), `${old}\n`)
+  assert.is(await list('-f', 'since=old'), `${young}\n`)
+  assert.is(await list('-f', 'until=2005-01-01'), `${old}\n`)
+  assert.is(await list('-f', 'reference=*/*/*'), `${young}\n`)
+  assert.is(await list('docker.io/library/old'), `${old}\n`)
+  assert.is((await mille(root, ['images', '-f', 'dangling=maybe'])).code, 2)
+  assert.is((await mille(root, ['images', '-f', 'before=nope'])).code, 1)
+  assert.is(await milleOk(root, ['images', 'old', '--format', '{{.CreatedAt}}']), '2001-09-09 01:46:40 +0000 UTC\n')
+  assert.match(await milleOk(root, ['images', 'old']), /^REPOSITORY {3}TAG {7}IMAGE ID {7}CREATED {8,}SIZE\nold {10}latest {4}/)
+  const history = await milleOk(root, ['history', '-H=false', 'old'])
+  assert.match(history, /^IMAGE {10}CREATED AT {13}CREATED BY .*\n[0-9a-f]{12} {3}2001-09-09T01:46:40Z {3}LABEL a=xy/)
 })
 
 test('build writes the id, the metadata and the output that it was asked for', async () => {
