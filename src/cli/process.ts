@@ -82,7 +82,9 @@ export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell
   const started = performance.now()
   return {
     env: process.env,
-    cwd: process.cwd(),
+    get cwd() {
+      return workingDirectory()
+    },
     globals,
     signal: interrupts.signal,
     takeSignals: interrupts.take,
@@ -103,6 +105,18 @@ export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell
     note,
     warn,
     emit: (event) => printEvent(event, globals, performance.now() - started, warn, note),
+  }
+}
+
+function workingDirectory(): string {
+  try {
+    return process.cwd()
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+    throw new BuildError('USAGE_BAD_ARGUMENT', 'the current directory was deleted', {
+      cause: error,
+      hint: 'change to another one',
+    })
   }
 }
 

@@ -10,7 +10,7 @@ import type { Readable } from 'node:stream'
 import { type Digest, digestOf, parseDigest } from '../core/digest.js'
 import { BuildError, systemCode } from '../core/errors.js'
 import { collect } from '../io/stream.js'
-import { decompress } from '../layer/compress.js'
+import { openPeeked, peekArchive } from '../layer/open-archive.js'
 import type { Blobs } from '../store/types.js'
 
 /** A file that is a blob of the store now. */
@@ -99,7 +99,7 @@ async function readEntries(source: Readable, into: Collected, blobs: Blobs, sign
   const { default: tarStream } = await import('tar-stream')
   const tar = tarStream.extract()
   const { pipeline } = await import('node:stream/promises')
-  const feeding = pipeline(decompress(source, 'detect'), tar, { signal })
+  const feeding = pipeline(openPeeked(await peekArchive(source)), tar, { signal })
   // Rejections come out of the loop as well; this only keeps them from ending the process before.
   feeding.catch(() => undefined)
   let entries = 0

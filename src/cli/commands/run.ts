@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path'
 import type { RunOptions } from '../../container/options.js'
 import { BuildError, UsageError } from '../../core/errors.js'
-import { parsePlatform, platformMatches } from '../../core/platform.js'
+import { formatPlatform, parsePlatform, platformMatches } from '../../core/platform.js'
 import type { Engine } from '../../engine/engine.js'
 import type { StoredImage } from '../../store/types.js'
 import type { FlagTable, FlagValues } from '../args.js'
@@ -139,6 +139,7 @@ async function runImage(name: string, options: RunOptions, values: Values, shell
     const status = await withEngine(engineOptions(shell, listener.handle), async (engine) => {
       const { createLayers } = await import('../../engine/layers.js')
       const image = await findOrPull(name, values, engine)
+      warnOfPlatform(name, image, values, engine)
       return runContainer(
         image,
         options,
@@ -188,6 +189,16 @@ async function findOrPull(name: string, values: Values, engine: Engine): Promise
   const image = engine.store.images.get(found.configDigest)
   if (image === undefined) throw new Error(`the image ${found.configDigest} was saved and is not there`)
   return image
+}
+
+/** An image that is for one platform only is taken whatever was asked for, as docker does: registries have many that lie about it. */
+function warnOfPlatform(name: string, image: StoredImage, values: Values, engine: Engine): void {
+  const host = engine.settings.hostPlatform
+  const wanted = values.platform === undefined ? host : parsePlatform(values.platform, host)
+  if (wanted === undefined || platformMatches(image.platform, wanted)) return
+  const asked = values.platform === undefined ? 'this machine is' : '--platform asks for'
+  const message = `${name} is for ${formatPlatform(image.platform)}, and ${asked} ${formatPlatform(wanted)}`
+  engine.ctx.emit({ type: 'warning', diagnostic: { severity: 'warning', code: 'PlatformMismatch', message } })
 }
 
 function readRunOptions(values: Values, command: readonly string[], shell: Shell): RunOptions {
