@@ -3,9 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync } from 'no
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type BuildError, CancelledError, DockerfileError, SandboxError } from '../../src/core/errors.js'
+import { CancelledError, DockerfileError, SandboxError } from '../../src/core/errors.js'
 import { openStore } from '../../src/store/store.js'
 import { benchTest, busybox } from '../helpers/engine.js'
+import { failure } from '../helpers/failure.js'
 
 const app = `FROM ${busybox}
 WORKDIR /app
@@ -16,15 +17,6 @@ RUN rm greeting.txt
 LABEL a=b
 CMD ["cat", "out"]
 `
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (error === undefined) throw new Error('the build succeeded')
-  return error as BuildError
-}
 
 benchTest('builds, and a second time runs nothing and makes the same image', async (bench) => {
   bench.write({ Dockerfile: app, 'greeting.txt': 'hello' })

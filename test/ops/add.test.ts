@@ -3,10 +3,10 @@ import { chownSync, linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, u
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { BuildError } from '../../src/core/errors.js'
 import { getXattr, setXattr } from '../../src/io/sys.js'
 import { layerStack } from '../../src/layer/stack.js'
 import { type Bench, openBench } from '../helpers/copying.js'
+import { failure } from '../helpers/failure.js'
 import { tempDirectory } from '../helpers/temp.js'
 import { makeTree, showTree } from '../helpers/tree.js'
 
@@ -23,16 +23,6 @@ async function add(
   const { path, ...rest } = options
   const from = [{ path, unpack: 'auto' as const }]
   return bench.copy(bench.context(context), { from, ...rest }, base === undefined ? undefined : [base])
-}
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  try {
-    await work
-  } catch (error) {
-    if (error instanceof BuildError) return error
-    throw error
-  }
-  throw new Error('the step succeeded')
 }
 
 test('archives are unpacked by content, whatever compresses them and whatever they are called', async () => {
