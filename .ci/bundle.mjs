@@ -208,6 +208,11 @@ async function withScenarios(work) {
     edit()
     plain(...build)
   }
+  const push = () => {
+    plain(...build)
+    call([join(root, '.ci/recorded.cjs'), 'play', 'push', port, 'push', image])
+    rebuild()
+  }
   const canRun = program !== undefined && plain(...buildRun).status === 0
 
   const scenario = (text, prepare, ...args) => ({
@@ -226,7 +231,7 @@ async function withScenarios(work) {
       scenario('build', () => plain(...build), ...build),
       scenario('steps', edit, ...(canRun ? buildRun : build)),
       scenario('parse', edit, ...build),
-      scenario('push', rebuild, 'push', image),
+      scenario('push', push, 'push', image),
     ]
     if (canRun)
       scenarios.push(scenario('run', () => plain(...buildRun), 'run', '--rm', '--network=none', image, '/program', '-V'))

@@ -1,6 +1,7 @@
-// Runs the bundle's main.js on the arguments it is given, beside a registry that has nothing and takes everything. At the end it
-// prints the names of the parts that were loaded ("record"), or saves V8's code of all functions of a text that were called ("save").
-const { writeFileSync, writeSync } = require('node:fs')
+// Runs the bundle's main.js on the arguments it is given, beside a registry that takes everything. At the end it prints the names of
+// the parts that were loaded ("record"), or saves V8's code of all functions of a text that were called ("save"), or neither ("play").
+const { createHash } = require('node:crypto')
+const { existsSync, readFileSync, writeFileSync, writeSync } = require('node:fs')
 const { createServer } = require('node:http')
 const { basename, join } = require('node:path')
 
@@ -13,7 +14,7 @@ createServer(answer).listen(Number(port), '127.0.0.1', () => {
   process.exit = (code) => {
     if (code !== 0) exit(code)
     if (mode === 'record') writeSync(1, `\n${JSON.stringify(partsOf())}\n`)
-    else save()
+    else if (mode === 'save') save()
     exit(0)
   }
   require(process.argv[1])
@@ -30,7 +31,17 @@ function save() {
   writeFileSync(cachePath(text), textOf(text).script.createCachedData())
 }
 
+/** The digest of the manifest that was pushed last. */
+const pushed = `${process.env.MILLE_ROOT}-pushed`
+
 function answer(request, response) {
-  const status = { HEAD: 200, POST: 202, PUT: 201 }[request.method] ?? 200
-  request.resume().on('end', () => response.writeHead(status, { location: '/v2/warm/blobs/uploads/1' }).end())
+  const isManifest = request.url.includes('/manifests/')
+  const headers = { location: '/v2/warm/blobs/uploads/1', 'content-length': 0 }
+  if (isManifest && request.method === 'HEAD' && existsSync(pushed)) headers['docker-content-digest'] = readFileSync(pushed, 'utf8')
+  const hash = createHash('sha256')
+  request.on('data', (bytes) => hash.update(bytes))
+  request.on('end', () => {
+    if (isManifest && request.method === 'PUT') writeFileSync(pushed, `sha256:${hash.digest('hex')}`)
+    response.writeHead({ HEAD: 200, POST: 202, PUT: 201 }[request.method] ?? 200, headers).end()
+  })
 }

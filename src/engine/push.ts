@@ -1,8 +1,9 @@
 /** Pushes an image: layers go up while others are still being compressed, then config and manifest. */
 import type { BuildAttestations, PendingAttestation } from '../attest/pending.js'
 import { awaitedLater } from '../core/awaited.js'
-import type { Descriptor } from '../core/descriptor.js'
+import type { Descriptor, Manifest } from '../core/descriptor.js'
 import type { Digest } from '../core/digest.js'
+import { StoreError } from '../core/errors.js'
 import type { Reference } from '../core/reference.js'
 import type { AssembledImage } from '../exporter/assemble.js'
 import { type BlobChoice, type BlobPorts, type MadeBlob, provideBlob } from '../exporter/blobs.js'
@@ -218,6 +219,7 @@ function pushPorts(
   }
   return {
     mountSources: (blob) => recordOf(blob)?.sources ?? [],
+    partsOf: (digest) => partsOfStored(digest, store),
     isNew(blob) {
       if (blob.digest === image.id) return isNewConfig(image, store)
       return notKept.has(blob.digest) || recordOf(blob)?.sources.length === 0
@@ -229,6 +231,18 @@ function pushPorts(
       if (record !== undefined) await layers.bringBlob(record, blob, progressId, ctx)
       return store.blobs.open(blob)
     },
+  }
+}
+
+/** A manifest that is not here, or is damaged, says nothing. */
+async function partsOfStored(digest: Digest, { blobs }: Store): Promise<Digest[]> {
+  if (!blobs.has(digest)) return []
+  try {
+    const { config, layers } = JSON.parse((await blobs.read({ digest })).toString('utf8')) as Partial<Manifest>
+    return [config, ...(layers ?? [])].flatMap((part) => part?.digest ?? [])
+  } catch (error) {
+    if (error instanceof StoreError) return []
+    throw error
   }
 }
 

@@ -6,14 +6,24 @@
 import { awaitedLater } from '../core/awaited.js'
 import type { Context } from '../core/context.js'
 import { type Descriptor, isForeign } from '../core/descriptor.js'
-import { contradicts, digestLike, digestOf, isContentDigest } from '../core/digest.js'
+import { contradicts, type Digest, digestLike, digestOf, isContentDigest } from '../core/digest.js'
 import { RegistryError } from '../core/errors.js'
 import { familiarReference, type Reference } from '../core/reference.js'
 import { repositoryScope } from './auth.js'
 import type { RegistryClient } from './client.js'
+import { reportSkipped } from './progress.js'
+import { blobsOfTag, isMissingBlob, type ManifestParts } from './tag-blobs.js'
 import { together } from './together.js'
 import { bodyInMemory, type WireResponse } from './transport.js'
-import { type ChunkPolicy, defaultChunkPolicy, type OpenBlob, openEmptyUpload, smallBlobBytes, uploadBlob } from './upload.js'
+import {
+  type ChunkPolicy,
+  defaultChunkPolicy,
+  type OpenBlob,
+  openEmptyUpload,
+  smallBlobBytes,
+  type UploadOutcome,
+  uploadBlob,
+} from './upload.js'
 
 /** A manifest or index as bytes. */
 export interface ManifestBytes {
@@ -52,6 +62,8 @@ export interface PushPorts {
   readonly openBlob: OpenBlob
   /** Repositories (`registry/repository`) that are known to have the blob. */
   readonly mountSources: (blob: Descriptor) => readonly string[]
+  /** For `blobsOfTag`; absent, each blob is asked for. */
+  readonly partsOf?: ManifestParts
   /** True for a blob that was made here and is in no registry yet, as far as is known; none. */
   readonly isNew?: (blob: Descriptor) => boolean
 }
@@ -75,7 +87,45 @@ export async function pushImage(
   ports: PushPorts,
   ctx: Context,
 ): Promise<PushResult> {
-  const { target, progressId, meanwhile } = request
+  const listed = listedBlobs(client, request.target, ports, ctx)
+  try {
+    return await pushOnce(client, request, ports, listed.has, ctx)
+  } catch (error) {
+    if (!listed.isRelied() || !isMissingBlob(error)) throw error
+    return pushOnce(client, { ...request, newBlobs: 0 }, ports, async () => false, ctx)
+  }
+}
+
+/** Says which blobs are there because the tag's image has them. The registry is asked once, when it may well be so. */
+function listedBlobs(
+  client: RegistryClient,
+  target: Reference,
+  { mountSources, partsOf }: PushPorts,
+  ctx: Context,
+): { readonly has: (blob: Descriptor) => Promise<boolean>; readonly isRelied: () => boolean } {
+  let asked: Promise<ReadonlySet<Digest>> | undefined
+  let isRelied = false
+  const source = `${target.registry}/${target.repository}`
+  return {
+    isRelied: () => isRelied,
+    async has(blob) {
+      if (partsOf === undefined || target.tag === undefined || !mountSources(blob).includes(source)) return false
+      asked ??= blobsOfTag(client, target, partsOf, ctx)
+      const isListed = (await asked).has(blob.digest)
+      isRelied ||= isListed
+      return isListed
+    },
+  }
+}
+
+async function pushOnce(
+  client: RegistryClient,
+  request: PushRequest,
+  ports: PushPorts,
+  isListed: (blob: Descriptor) => Promise<boolean>,
+  ctx: Context,
+): Promise<PushResult> {
+  const { target, meanwhile } = request
   const counts = { uploaded: 0, mounted: 0, existed: 0, uploadedBytes: 0 }
   const claimed = new Set<string>()
   const uploads = Array.from({ length: request.newBlobs ?? 0 }, () => awaitedLater(openEmptyUpload(client, target, ctx)))
@@ -85,6 +135,23 @@ export async function pushImage(
     notSent -= 1
     if (notSent === 0) besides = awaitedLater(afterSending(meanwhile?.blobsSent))
   }
+  const provide = async (blob: Descriptor, onSending: () => void, inner: Context): Promise<UploadOutcome> => {
+    const { progressId, chunks = defaultChunkPolicy } = request
+    const isNew = blob.size <= smallBlobBytes && ports.isNew?.(blob) === true
+    if (!isNew && (await isListed(blob))) {
+      reportSkipped(inner, progressId, blob, 'already exists')
+      return 'existed'
+    }
+    const mountSources = ports.mountSources(blob)
+    const opened = isNew ? uploads.pop() : undefined
+    const options = { openBlob: ports.openBlob, mountSources, isNew, opened, onSending, chunks, progressId }
+    const upload = (): Promise<UploadOutcome> => {
+      inner.signal.throwIfAborted()
+      return uploadBlob(client, target, blob, options, inner)
+    }
+    // What is small needs no place among the transfers, and most pushes then need no queue.
+    return isNew ? upload() : client.transfer(upload)
+  }
   const sendBlobs = together(ctx, request.blobs, async (pending, inner) => {
     const onSending = atMostOnce(countSent)
     const blob = await orAborted(pending, inner.signal)
@@ -92,17 +159,7 @@ export async function pushImage(
     const isSent = claimed.has(blob.digest) || isForeign(blob)
     claimed.add(blob.digest)
     if (isSent) return onSending()
-    const isNew = blob.size <= smallBlobBytes && ports.isNew?.(blob) === true
-    const options = {
-      openBlob: ports.openBlob,
-      mountSources: ports.mountSources(blob),
-      isNew,
-      opened: isNew ? uploads.pop() : undefined,
-      onSending,
-      chunks: request.chunks ?? defaultChunkPolicy,
-      progressId,
-    }
-    const outcome = await uploadBlob(client, target, blob, options, inner)
+    const outcome = await provide(blob, onSending, inner)
     onSending()
     counts[outcome] += 1
     if (outcome === 'uploaded') counts.uploadedBytes += blob.size

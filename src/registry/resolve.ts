@@ -4,23 +4,15 @@
  * What the caller has already (by digest) is not fetched again, so looking whether a tag has moved costs one HEAD.
  */
 import type { Context } from '../core/context.js'
-import {
-  type Descriptor,
-  type Index,
-  isIndexMediaType,
-  isManifestMediaType,
-  type Manifest,
-  mediaTypes,
-} from '../core/descriptor.js'
+import { type Descriptor, type Index, isIndexMediaType, isManifestMediaType, type Manifest } from '../core/descriptor.js'
 import { type Digest, digestLike, digestOf, parseDigest } from '../core/digest.js'
 import { BuildError, RegistryError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
 import { bestPlatform, formatPlatform, type Platform } from '../core/platform.js'
 import { familiarReference, type Reference } from '../core/reference.js'
-import { repositoryScope } from './auth.js'
-import { blobRequest } from './blob-request.js'
-import type { RegistryClient, RegistryRequest } from './client.js'
+import type { RegistryClient } from './client.js'
 import { configLimitBytes, manifestLimitBytes, type ParsedManifest, parseConfig, parseManifest } from './manifest.js'
+import { blobRequest, manifestRequest } from './object-request.js'
 import type { WireResponse } from './transport.js'
 
 /** An image as a registry has it. The raw bytes are what the digests are of. */
@@ -39,12 +31,6 @@ export interface ResolvedImage {
 /** Small blobs that are here already; undefined for those that are not. What it returns is checked like anything else. */
 export type ReadKnown = (blob: { readonly digest: Digest; readonly size?: number }) => Promise<Uint8Array | undefined>
 
-const acceptedTypes = [
-  mediaTypes.ociManifest,
-  mediaTypes.ociIndex,
-  mediaTypes.dockerManifest,
-  mediaTypes.dockerManifestList,
-].join(', ')
 /** How deep indexes may lie in indexes. */
 export const nestingLimit = 4
 
@@ -264,19 +250,6 @@ export function chooseManifest(index: Index, platform: Platform, subject: string
     hint:
       offered.length === 0 ? 'its index has no image at all' : `it has ${offered.sort().join(', ')}; choose one with --platform`,
   })
-}
-
-function manifestRequest(reference: Reference, method: 'GET' | 'HEAD'): Omit<RegistryRequest, 'accept'> {
-  const { registry, repository } = reference
-  return {
-    registry,
-    repository,
-    method,
-    target: `/v2/${repository}/manifests/${reference.digest ?? reference.tag ?? 'latest'}`,
-    scopes: [repositoryScope(repository, 'pull')],
-    subject: familiarReference(reference),
-    headers: { accept: acceptedTypes },
-  }
 }
 
 /** The error for bytes that are not the ones asked for. */

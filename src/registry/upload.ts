@@ -11,9 +11,9 @@ import { RegistryError } from '../core/errors.js'
 import { familiarRepository } from '../core/reference.js'
 import { collect } from '../io/stream.js'
 import { repositoryScope } from './auth.js'
-import { type BlobSource, blobRequest } from './blob-request.js'
 import { discard, type RegistryClient, type RegistryRequest } from './client.js'
 import { TransientRegistryError } from './errors.js'
+import { type BlobSource, blobRequest } from './object-request.js'
 import { blobItem, reportSkipped, TransferProgress } from './progress.js'
 import { Retries } from './retry.js'
 import { bodyInMemory, type WireBody, type WireResponse } from './transport.js'
@@ -63,25 +63,21 @@ export async function uploadBlob(
     reportSkipped(ctx, options.progressId, blob, 'already exists')
     return 'existed'
   }
-  const send = async (): Promise<UploadOutcome> => {
-    ctx.signal.throwIfAborted()
-    const opened: OpenedUpload =
-      options.opened === undefined
-        ? await openUpload(client, target, blob, options.mountSources, ctx)
-        : { location: await options.opened }
-    if (opened.mountedFrom !== undefined) {
-      reportSkipped(ctx, options.progressId, blob, `mounted from ${opened.mountedFrom}`)
-      return 'mounted'
-    }
-    const progress = new TransferProgress(ctx, options.progressId, blobItem(blob), blob.size)
-    await new Upload(client, target, blob, options, progress, ctx).run(opened.location)
-    progress.done()
-    return 'uploaded'
+  const opened: OpenedUpload =
+    options.opened === undefined
+      ? await openUpload(client, target, blob, options.mountSources, ctx)
+      : { location: await options.opened }
+  if (opened.mountedFrom !== undefined) {
+    reportSkipped(ctx, options.progressId, blob, `mounted from ${opened.mountedFrom}`)
+    return 'mounted'
   }
-  return blob.size <= smallBlobBytes ? send() : client.transfer(send)
+  const progress = new TransferProgress(ctx, options.progressId, blobItem(blob), blob.size)
+  await new Upload(client, target, blob, options, progress, ctx).run(opened.location)
+  progress.done()
+  return 'uploaded'
 }
 
-/** Blobs up to this size wait for no place among the transfers, may be sent without a question, and are read whole. */
+/** Blobs up to this size may be sent without a question, and are read whole. */
 export const smallBlobBytes = 64 * 1024
 
 /** Opens an upload before it is known what will be in it. An upload that gets nothing is forgotten by the registry. */
