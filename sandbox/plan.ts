@@ -22,8 +22,8 @@ export interface SandboxPlan {
   readonly security: 'sandbox' | 'insecure'
   /** Set-user-ID programs and file capabilities give no rights (`--security-opt no-new-privileges`); false. */
   readonly noNewPrivileges?: boolean
-  /** All system calls are let through (`--security-opt seccomp=unconfined`); false. */
-  readonly seccompUnconfined?: boolean
+  /** All system calls are let through, or those of a profile in Docker's form (`--security-opt seccomp=…`); mille's own list. */
+  readonly seccomp?: 'unconfined' | { readonly profile: string }
   readonly readonlyRootfs: boolean
   /** Allocate a pseudo-terminal and attach it to the process's own stdin and stdout. */
   readonly terminal: boolean

@@ -72,6 +72,7 @@ export async function runContainer(image: StoredImage, options: RunOptions, port
     terminal: options.terminal,
     ...(options.shmSizeBytes === undefined ? {} : { shmSizeBytes: options.shmSizeBytes }),
     limits: options.limits,
+    ...options.confinement,
   }
   const stdin = options.interactive ? 'inherit' : 'ignore'
   const { onStarted } = ports

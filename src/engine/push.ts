@@ -1,6 +1,7 @@
 /** Pushes an image: layers go up while others are still being compressed, then config and manifest. */
 import { Readable } from 'node:stream'
 import type { BuildAttestations, PendingAttestation } from '../attest/pending.js'
+import { awaitedLater } from '../core/awaited.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { Reference } from '../core/reference.js'
 import type { AssembledImage } from '../exporter/assemble.js'
@@ -118,8 +119,7 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
   const made =
     original?.manifest.layers.map(async (blob) => blob) ??
     diffIds.map((diffId) => provideBlob(diffId, choice, ports, progressId, ctx))
-  // Each is awaited below; until then a rejection must not end the process.
-  for (const blob of made) blob.catch(() => undefined)
+  for (const blob of made) awaitedLater(blob)
   // Once: the inline cache has times in it.
   const describe = once(async (): Promise<DescribedImage> => {
     if (original !== undefined) return original
