@@ -4,7 +4,7 @@
  * Names of half-written files are random, never made of a process id: ids collide across containers that share a store.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { systemCode } from '../core/errors.js'
 
@@ -29,8 +29,7 @@ export function writeFileAtomic(path: string, bytes: Uint8Array | string, option
   const fd = openMakingParent(temporary, options.mode ?? 0o644)
   try {
     try {
-      const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
-      for (let at = 0; at < buffer.length; ) at += writeSync(fd, buffer, at)
+      writeAll(fd, bytes)
       if (options.sync) fsyncSync(fd)
     } finally {
       closeSync(fd)
@@ -40,6 +39,29 @@ export function writeFileAtomic(path: string, bytes: Uint8Array | string, option
     rmSync(temporary, { force: true })
     throw error
   }
+}
+
+/** The same with `sync`, during which this thread does other things. */
+export async function writeFileSynced(path: string, bytes: Uint8Array | string): Promise<void> {
+  const temporary = `${path}.${randomName(8)}.tmp`
+  const fd = openMakingParent(temporary, 0o644)
+  try {
+    try {
+      writeAll(fd, bytes)
+      await new Promise<void>((resolve, reject) => fsync(fd, (error) => (error === null ? resolve() : reject(error))))
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array | string): void {
+  const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
+  for (let at = 0; at < buffer.length; ) at += writeSync(fd, buffer, at)
 }
 
 function openMakingParent(path: string, mode: number): number {

@@ -155,7 +155,7 @@ test('what is known already is not fetched: a tag that has not moved costs one H
     quietContext(),
   )
   assert.is(resolved.descriptor.digest, digestOf(image.manifest))
-  assert.equal(server.seen, ['GET /v2/', 'HEAD /v2/app/manifests/latest'])
+  assert.equal(server.seen, ['HEAD /v2/app/manifests/latest'])
 })
 
 test('a name that does not exist is IMAGE_NOT_FOUND, a right that is missing REGISTRY_DENIED', async () => {
