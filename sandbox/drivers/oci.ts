@@ -30,6 +30,8 @@ export interface OciHost {
   readonly kernelRelease: string
   /** The seccomp profile in compiled form, base64, for crun: compiling takes it more time than all the rest. */
   readonly seccompProgram?: string
+  /** The size of the container's terminal. */
+  readonly terminalSize?: { readonly rows: number; readonly columns: number }
 }
 
 /** The parts of config.json that mille writes. */
@@ -37,6 +39,7 @@ export interface OciConfig {
   readonly ociVersion: '1.0.2'
   readonly process: {
     readonly terminal: boolean
+    readonly consoleSize?: { readonly height: number; readonly width: number }
     readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[] }
     readonly args: readonly string[]
     readonly env: readonly string[]
@@ -90,6 +93,7 @@ export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
     ociVersion: '1.0.2',
     process: {
       terminal: plan.terminal,
+      ...consoleSizeOf(host),
       user: withPrimaryGroup(plan.user),
       args: plan.argv,
       env: plan.env,
@@ -121,6 +125,10 @@ function seccompOf(plan: SandboxPlan, capabilities: readonly string[], host: Oci
   if (plan.seccomp === 'unconfined') return undefined
   if (plan.seccomp === undefined) return plan.security === 'sandbox' ? seccompProfile(host.architecture) : undefined
   return convertProfile(readSeccompProfile(plan.seccomp.profile), { ...host, capabilities })
+}
+
+function consoleSizeOf({ terminalSize: size }: OciHost): Pick<OciConfig['process'], 'consoleSize'> {
+  return size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }
 }
 
 /**

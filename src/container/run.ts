@@ -13,7 +13,7 @@ import type { DiffID } from '../core/digest.js'
 import { BuildError, SandboxError, StoreError, systemCode } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
 import { fsPath } from '../core/path-bytes.js'
-import { isResolvedUser, parseGroup, parsePasswd, resolveUser } from '../core/users.js'
+import { homeOf, isResolvedUser, parseGroup, parsePasswd, resolveUser, withHome } from '../core/users.js'
 import type { FileView } from '../core/view.js'
 import { Scope } from '../io/scope.js'
 import { layerFiles, uncovered } from '../store/layer-files.js'
@@ -33,6 +33,9 @@ export interface RunPorts {
   readonly namesDirectory: string
   /** Is given the way to send signals to the container. */
   readonly onStarted?: SandboxIo['onStarted']
+  /** Take what a container writes that has a terminal and not the caller's stdin. */
+  readonly stdout: (data: Uint8Array) => void
+  readonly stderr: (data: Uint8Array) => void
 }
 
 /**
@@ -59,7 +62,7 @@ export async function runContainer(image: StoredImage, options: RunOptions, port
   const mounts = await planMounts(config, options, { scope, files, hostLowers, store })
   const plan: SandboxPlan = {
     argv: process.argv,
-    env: process.env.some((word) => word.startsWith('HOME=')) ? process.env : [...process.env, `HOME=${home}`],
+    env: withHome(process.env, home),
     cwd: process.cwd,
     user,
     hostname,
@@ -74,9 +77,16 @@ export async function runContainer(image: StoredImage, options: RunOptions, port
     limits: options.limits,
     ...options.confinement,
   }
-  const stdin = options.interactive ? 'inherit' : 'ignore'
-  const { onStarted } = ports
-  return await sandbox.run(plan, { stdin, onStdout: 'inherit', onStderr: 'inherit', onStarted }, ctx.signal)
+  return await sandbox.run(plan, streamsOf(options, ports), ctx.signal)
+}
+
+/**
+ * The container gets the caller's own descriptors, so that nothing is between them, unless it has a terminal and not the
+ * caller's stdin: runtimes look for a terminal among all three and would take the settings of the caller's over.
+ */
+function streamsOf(options: RunOptions, { onStarted, stdout, stderr }: RunPorts): SandboxIo {
+  if (options.terminal && !options.interactive) return { stdin: 'ignore', onStdout: stdout, onStderr: stderr, onStarted }
+  return { stdin: options.interactive ? 'inherit' : 'ignore', onStdout: 'inherit', onStderr: 'inherit', onStarted }
 }
 
 async function readImageConfig(store: Store, image: StoredImage): Promise<ImageConfig> {
@@ -115,7 +125,7 @@ function findUser(process: ContainerProcess, files: FileView): { readonly user: 
       hint: 'give a number with --user, or add the user to the image',
     })
   }
-  return { user: found, home: passwd.find(({ uid }) => uid === found.uid)?.home ?? '/' }
+  return { user: found, home: homeOf(found.uid, passwd) }
 }
 
 function readText(files: FileView, path: string): string {
@@ -131,10 +141,15 @@ interface MountSurroundings {
   readonly store: Store
 }
 
-/** The mounts asked for, then the image's VOLUMEs where the root filesystem is read-only (else they are just directories of it). */
+/**
+ * The mounts asked for, then the image's VOLUMEs: where the root filesystem is read-only, and those that the image has no
+ * directory for (the others are just directories of it).
+ */
 async function planMounts(config: ImageConfig, options: RunOptions, around: MountSurroundings): Promise<SandboxMount[]> {
   const targets = new Set(options.mounts.map((mount) => mount.target))
-  const volumes = options.readonlyRootfs ? Object.keys(config.config?.Volumes ?? {}).filter((path) => !targets.has(path)) : []
+  const declared = Object.keys(config.config?.Volumes ?? {}).filter((path) => !targets.has(path))
+  const { directoryAt } = declared.length === 0 ? {} : await import('./volumes.js')
+  const volumes = declared.filter((path) => options.readonlyRootfs || directoryAt?.(around.files, path) === undefined)
   const all = [
     ...options.mounts,
     ...volumes.map((target): ContainerMount => ({ kind: 'volume', name: undefined, target, readonly: false })),

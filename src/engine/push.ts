@@ -102,8 +102,8 @@ async function pushAttestations(
   }
   for (const { target } of byRepository(names.map(({ registry, repository }) => ({ registry, repository })))) {
     const request = { target, moreTags: [], blobs: blobs.map((blob) => blob.descriptor), manifest, progressId }
-    await pushImage(client, request, ports, engine.ctx)
-    if (storage === 'index') continue
+    const { isReferrer } = await pushImage(client, request, ports, engine.ctx)
+    if (storage === 'index' || isReferrer) continue
     const { announceReferrer } = await import('../registry/referrers.js')
     const { platform: _, ...referrer } = descriptor
     await announceReferrer(client, target, described.descriptor.digest, referrer, engine.ctx)
