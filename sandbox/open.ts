@@ -2,6 +2,7 @@
  * `openSandbox`: the sandbox of one mille process. What costs time is started by the first container, nothing before.
  */
 
+import { release } from 'node:os'
 import { join } from 'node:path'
 import { getuid } from 'node:process'
 import { ifFulfilled } from '../src/core/awaited.js'
@@ -61,7 +62,12 @@ class OciSandbox implements Sandbox {
   constructor(options: SandboxOptions) {
     this.#options = options
     this.#env = { PATH: options.searchPath ?? defaultSearchPath }
-    this.#host = { cgroupVersion: cgroupVersion(), capabilities: ownCapabilities(), architecture: process.arch }
+    this.#host = {
+      cgroupVersion: cgroupVersion(),
+      capabilities: ownCapabilities(),
+      architecture: process.arch,
+      kernelRelease: release(),
+    }
   }
 
   async run(plan: SandboxPlan, io: SandboxIo, signal: AbortSignal): Promise<ExitStatus> {

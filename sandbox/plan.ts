@@ -22,8 +22,8 @@ export interface SandboxPlan {
   readonly security: 'sandbox' | 'insecure'
   /** Set-user-ID programs and file capabilities give no rights (`--security-opt no-new-privileges`); false. */
   readonly noNewPrivileges?: boolean
-  /** All system calls are let through (`--security-opt seccomp=unconfined`); false. */
-  readonly seccompUnconfined?: boolean
+  /** All system calls are let through, or those of a profile in Docker's form (`--security-opt seccomp=…`); mille's own list. */
+  readonly seccomp?: 'unconfined' | { readonly profile: string }
   readonly readonlyRootfs: boolean
   /** Give the process a pseudo-terminal. Where the caller's stdin is not handed on, nobody types on it. */
   readonly terminal: boolean

@@ -1,6 +1,7 @@
 /**
  * What this host can do for containers, as sentences for `mille doctor`. Looks and tries, changes nothing.
  */
+
 import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -91,7 +92,12 @@ async function containerDiagnoses({ stateDirectory, searchPath }: DiagnoseOption
   const state = openState(stateDirectory)
   const env = { PATH: searchPath }
   try {
-    const host = { cgroupVersion: cgroupVersion(), capabilities: ownCapabilities(), architecture: process.arch }
+    const host = {
+      cgroupVersion: cgroupVersion(),
+      capabilities: ownCapabilities(),
+      architecture: process.arch,
+      kernelRelease: release(),
+    }
     const choice: RuntimeChoice = { wanted: undefined, searchPath, stateDirectory, state, env, host }
     const runtimes: Diagnosis[] = []
     for (const name of knownRuntimes) runtimes.push(await runtimeDiagnosis(name, choice))

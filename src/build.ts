@@ -130,6 +130,8 @@ async function buildAll(engine: Engine, options: BuildOptions, id: string): Prom
     const { refuseLostAnnotations } = await import('./engine/annotations.js')
     refuseLostAnnotations(options, engine.settings.hostPlatform)
   }
+  const { seccomp } = options.confinement ?? {}
+  if (typeof seccomp === 'object') (await import('../sandbox/drivers/docker-seccomp.js')).readSeccompProfile(seccomp.profile)
   await using scope = new Scope()
   const files = await openBuildFiles(options, engine, scope)
   const work: BuildWork = { id, startedAt, files, options, engine, layers: createLayers(engine) }

@@ -7,6 +7,7 @@
  */
 import type { Mount } from '../../src/core/mount.js'
 import type { ResourceLimits, SandboxPlan } from '../plan.js'
+import { convertProfile, readSeccompProfile } from './docker-seccomp.js'
 import { type SeccompProfile, seccompProfile } from './seccomp.js'
 
 /** What the config needs to know of this machine and of what was prepared for the container. */
@@ -25,6 +26,8 @@ export interface OciHost {
   readonly capabilities: ReadonlySet<string>
   /** Node's name of the processor: `x64`, `arm64`. */
   readonly architecture: string
+  /** `uname -r`. */
+  readonly kernelRelease: string
   /** The seccomp profile in compiled form, base64, for crun: compiling takes it more time than all the rest. */
   readonly seccompProgram?: string
   /** The size of the container's terminal. */
@@ -84,8 +87,8 @@ interface DeviceRule {
 /** The config of one container. */
 export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
   const confined = plan.security === 'sandbox'
-  const filtered = confined && plan.seccompUnconfined !== true
   const capabilities = capabilitiesOf(plan, host)
+  const seccomp = seccompOf(plan, capabilities, host)
   return {
     ociVersion: '1.0.2',
     process: {
@@ -109,12 +112,19 @@ export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
       ...(host.cgroupsPath === undefined
         ? {}
         : { cgroupsPath: host.cgroupsPath, resources: { devices: deviceRules(confined), ...limitsOf(plan.limits) } }),
-      ...(filtered ? { seccomp: seccompProfile(host.architecture) } : {}),
+      ...(seccomp === undefined ? {} : { seccomp }),
     },
-    ...(filtered && host.seccompProgram !== undefined
+    ...(confined && plan.seccomp === undefined && host.seccompProgram !== undefined
       ? { annotations: { 'run.oci.seccomp_bpf_data': host.seccompProgram } }
       : {}),
   }
+}
+
+/** A profile that was asked for holds for a privileged container, too. */
+function seccompOf(plan: SandboxPlan, capabilities: readonly string[], host: OciHost): SeccompProfile | undefined {
+  if (plan.seccomp === 'unconfined') return undefined
+  if (plan.seccomp === undefined) return plan.security === 'sandbox' ? seccompProfile(host.architecture) : undefined
+  return convertProfile(readSeccompProfile(plan.seccomp.profile), { ...host, capabilities })
 }
 
 function consoleSizeOf({ terminalSize: size }: OciHost): Pick<OciConfig['process'], 'consoleSize'> {

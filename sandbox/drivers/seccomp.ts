@@ -9,12 +9,14 @@
 /** `linux.seccomp` of the runtime-spec. */
 export interface SeccompProfile {
   readonly defaultAction: string
-  readonly defaultErrnoRet: number
+  readonly defaultErrnoRet?: number
+  readonly flags?: readonly string[]
   readonly architectures: readonly string[]
   readonly syscalls: readonly SeccompRule[]
 }
 
-interface SeccompRule {
+/** Calls, what happens to them, and for which arguments. */
+export interface SeccompRule {
   readonly names: readonly string[]
   readonly action: string
   readonly errnoRet?: number

@@ -1,11 +1,13 @@
 /** The flags that limit and hold the commands of a build: docker's single ones, buildx's `--resource`, `--ulimit`, `--security-opt`. */
+
 import type { ResourceLimits } from '../../sandbox/plan.js'
 import { processLimitNames } from '../../sandbox/process-limits.js'
 import { UsageError } from '../core/errors.js'
 import { didYouMean } from '../core/suggest.js'
 import type { Confinement } from '../graph/op.js'
 import { type FlagTable, type FlagValues, parseBytes } from './args.js'
-import { isTrueField, readFields } from './csv.js'
+import { readFields } from './csv.js'
+import { readSecurity, securityFlag } from './security-opt.js'
 
 /** A part of the flags of `mille build`. */
 export const limitFlags = {
@@ -19,18 +21,17 @@ export const limitFlags = {
   memory: { type: 'bytes', short: 'm', value: 'size', help: 'The memory that a RUN step may use' },
   'memory-swap': { type: 'bytes', unlimited: true, value: 'size', help: 'Memory and swap together; -1 for unlimited swap' },
   resource: { type: 'list', value: 'key=value,…', help: 'Several limits at once, as memory=1g,cpu-quota=50000' },
-  'security-opt': {
-    type: 'list',
-    value: 'option',
-    help: 'How RUN steps are confined: no-new-privileges, or seccomp=unconfined',
-  },
+  'security-opt': securityFlag,
   ulimit: { type: 'list', value: 'name=soft[:hard]', help: 'A limit of processes in RUN steps, as nofile=1024:4096' },
 } as const satisfies FlagTable
 
 type Values = FlagValues<typeof limitFlags>
 
 /** What these flags say. @throws UsageError */
-export function readLimitFlags(values: Values): { readonly limits: ResourceLimits; readonly confinement: Confinement } {
+export function readLimitFlags(
+  values: Values,
+  cwd: string,
+): { readonly limits: ResourceLimits; readonly confinement: Confinement } {
   checkIsolation(values.isolation)
   const limits = Object.assign({}, limitsOf(values), ...values.resource.map(readResource)) as ResourceLimits
   checkLimits(limits)
@@ -41,7 +42,7 @@ export function readLimitFlags(values: Values): { readonly limits: ResourceLimit
     confinement: {
       ...(ulimits.length === 0 ? {} : { ulimits }),
       ...(cgroupParent === undefined || cgroupParent === '' ? {} : { cgroupParent: readCgroup(cgroupParent) }),
-      ...readSecurity(values['security-opt']),
+      ...readSecurity(values['security-opt'], cwd),
     },
   }
 }
@@ -152,21 +153,4 @@ export function readUlimit(text: string): { readonly name: string; readonly soft
 function readCgroup(path: string): string {
   if (!path.split('/').includes('..')) return path
   throw new UsageError('USAGE_BAD_FLAG', `--cgroup-parent ${path} leads upwards`)
-}
-
-/** Labels of SELinux and profiles of AppArmor are not set by mille: asking for none of them is granted, for others it is not. */
-function readSecurity(texts: readonly string[]): Pick<Confinement, 'noNewPrivileges' | 'seccomp'> {
-  const found: { noNewPrivileges?: boolean; seccomp?: 'unconfined' } = {}
-  for (const text of texts) {
-    const [key = '', value] = text.split(/[=:](.*)/s)
-    if (key === 'no-new-privileges') {
-      if (isTrueField(value ?? 'true', `--security-opt ${text}`)) found.noNewPrivileges = true
-    } else if (key === 'seccomp' && value === 'unconfined') found.seccomp = 'unconfined'
-    else if (!['apparmor=unconfined', 'label=disable', 'seccomp=builtin', 'seccomp=default'].includes(`${key}=${value}`)) {
-      throw new UsageError('USAGE_BAD_FLAG', `--security-opt ${text} is not supported`, {
-        hint: 'known are no-new-privileges, seccomp=unconfined, apparmor=unconfined and label=disable',
-      })
-    }
-  }
-  return found
 }

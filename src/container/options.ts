@@ -1,4 +1,5 @@
 /** What a container is started with: plain data, every default filled in by the command line. */
+import type { Confinement } from '../graph/op.js'
 
 /** A mount asked for by `-v`, `--mount` or `--tmpfs`. Targets are absolute paths in the container. */
 export type ContainerMount =
@@ -34,6 +35,8 @@ export interface RunOptions {
   readonly interactive: boolean
   readonly terminal: boolean
   readonly shmSizeBytes: number | undefined
+  /** `--security-opt`. */
+  readonly confinement: Pick<Confinement, 'noNewPrivileges' | 'seccomp'>
   readonly limits: {
     readonly memoryBytes?: number
     readonly memorySwapBytes?: number

@@ -75,6 +75,7 @@ export async function runContainer(image: StoredImage, options: RunOptions, port
     terminal: options.terminal,
     ...(options.shmSizeBytes === undefined ? {} : { shmSizeBytes: options.shmSizeBytes }),
     limits: options.limits,
+    ...options.confinement,
   }
   return await sandbox.run(plan, streamsOf(options, ports), ctx.signal)
 }

@@ -176,7 +176,8 @@ export interface Confinement {
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
   readonly cgroupParent?: string
   readonly noNewPrivileges?: boolean
-  readonly seccomp?: 'unconfined'
+  /** `profile` is the JSON text of one in Docker's form. */
+  readonly seccomp?: 'unconfined' | { readonly profile: string }
 }
 
 /** A command run in a container. The result is the layer of what it changed in its rootfs. */

@@ -65,7 +65,7 @@ function confinementOf({ confinement = {} }: ExecOp): Partial<SandboxPlan> {
     ...(ulimits === undefined ? {} : { rlimits: ulimits }),
     ...(cgroupParent === undefined ? {} : { cgroupParent }),
     ...(noNewPrivileges === undefined ? {} : { noNewPrivileges }),
-    ...(seccomp === undefined ? {} : { seccompUnconfined: true }),
+    ...(seccomp === undefined ? {} : { seccomp }),
   }
 }
 

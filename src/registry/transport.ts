@@ -4,11 +4,13 @@
  * On node:http, not on an HTTP package: loading undici costs 60 ms even when bundled, node:http 9 ms, and the push of a small layer
  * should take 80 ms in all. Knows nothing of registries: no retry, no authorisation, no redirects.
  */
+
 import type { Agent, ClientRequest, IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { SecureContext } from 'node:tls'
+import { awaitedLater } from '../core/awaited.js'
 import { systemCode } from '../core/errors.js'
 import { idleCode } from './errors.js'
 import { openTunnel, type ProxySettings, proxyAddress, proxyAuthorization, proxyFor } from './proxy.js'
@@ -121,12 +123,12 @@ export class Transport {
     const idleMs = request.body === undefined ? idleTimeoutMs : uploadIdleTimeoutMs
     limitConnect(sent, connectTimeoutMs)
     sent.setTimeout(idleMs, () => sent.destroy(new TimeoutError(idleCode, `no byte moved within ${idleMs / 1000} s`)))
-    const answered = new Promise<WireResponse>((resolve, reject) => {
-      sent.once('response', (body) => resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url: request.url }))
-      sent.once('error', reject)
-    })
-    // Whoever awaits it gets the error; this only keeps an unawaited one from ending the process.
-    answered.catch(() => undefined)
+    const answered = awaitedLater(
+      new Promise<WireResponse>((resolve, reject) => {
+        sent.once('response', (body) => resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url: request.url }))
+        sent.once('error', reject)
+      }),
+    )
     if (request.body === undefined || request.body.bytes !== undefined) {
       sent.end(request.body?.bytes)
       return answered
@@ -135,7 +137,8 @@ export class Transport {
     const sending = sendBody(request.body, sent)
     const answer = await Promise.race([answered, sending.then(() => answered)])
     if (!sent.writableFinished) {
-      sending.catch(() => undefined)
+      // It breaks off when the socket is closed, which is meant.
+      void Promise.allSettled([sending])
       answer.body.once('end', () => sent.destroy())
     }
     return answer

@@ -1,6 +1,7 @@
 /** What limits and confines RUN from the command line, and which of it is in keys. */
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { usableLimits } from '../../sandbox/cgroup.js'
@@ -10,10 +11,11 @@ import { usableProcessLimits } from '../../sandbox/process-limits.js'
 import { parseFlags } from '../../src/cli/args.js'
 import { limitFlags, readLimitFlags } from '../../src/cli/limit-flags.js'
 import { busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
+import { failure } from '../helpers/failure.js'
 
 function read(...args: string[]): ReturnType<typeof readLimitFlags> {
   const { values } = parseFlags(args, limitFlags, { command: 'mille build', interspersed: true, unsupported: [], env: {} })
-  return readLimitFlags(values)
+  return readLimitFlags(values, '/tmp')
 }
 
 test('single flags and --resource say the same', () => {
@@ -50,7 +52,8 @@ test('what cannot be is an error that says what is expected', () => {
     [['--cpu-period', '10'], 'expected 1000 to'],
     [['--cpuset-cpus', 'a'], 'numbers and ranges'],
     [['--isolation', 'chroot'], 'knows default and oci'],
-    [['--security-opt', 'seccomp=/tmp/x.json'], 'is not supported'],
+    [['--security-opt', 'seccomp=/nowhere/x.json'], 'the profile cannot be read (ENOENT)'],
+    [['--security-opt', 'apparmor=strict'], 'is not supported'],
     [['--resource', 'gpus=1'], 'unknown key "gpus"'],
     [['--cgroup-parent', '../up'], 'leads upwards'],
   ]
@@ -74,7 +77,14 @@ test('unlimited is written as the number that it is for the kernel', () => {
     ...{ rootfs: { hostLowers: [], hostUpper: '', hostWork: '' }, network: 'none', extraHosts: [], security: 'sandbox' },
     ...{ readonlyRootfs: false, terminal: false, limits: {}, rlimits: [{ name: 'core', soft: 7, hard: -1 }] },
   }
-  const host: OciHost = { rootPath: '/', mounts: [], cgroupVersion: 2, capabilities: new Set<string>(), architecture: 'x64' }
+  const host: OciHost = {
+    rootPath: '/',
+    mounts: [],
+    cgroupVersion: 2,
+    capabilities: new Set<string>(),
+    architecture: 'x64',
+    kernelRelease: '6.1.0',
+  }
   const text = ociConfigText(ociConfig(plan, host))
   assert.match(text, '{"type":"RLIMIT_CORE","hard":18446744073709551615,"soft":7}')
   assert.equal(JSON.parse(text).process.args, plan.argv)
@@ -100,6 +110,19 @@ test('RUN is held as the command line says; ulimits are in the key, memory is no
   )
   assert.ok(await build('--ulimit=nofile=61:70', '--security-opt=seccomp=unconfined'))
   assert.match(bench.output(), /NoNewPrivs:\s0\nSeccomp:\s0\n/)
+  const profile = join(bench.directory, 'profile.json')
+  const held = `--security-opt=seccomp=${profile}`
+  writeFileSync(profile, JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW' }))
+  assert.ok(await build(held))
+  assert.match(bench.output(), /Seccomp:\s[02]\n/)
+  assert.not.ok(await build(held))
+  writeFileSync(
+    profile,
+    JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: ['swapon'], action: 'SCMP_ACT_LOG' }] }),
+  )
+  assert.ok(await build(held), 'another profile is another step')
+  writeFileSync(profile, '{"defaultAction": "SCMP_ACT_MAYBE"}')
+  assert.is((await failure(build(held))).code, 'SANDBOX_BAD_PROFILE')
 })
 
 test('host-gateway is where a step finds this machine', async () => {

@@ -36,6 +36,7 @@ const host: OciHost = {
   cgroupVersion: 2,
   capabilities: new Set(['CAP_CHOWN', 'CAP_KILL', 'CAP_MKNOD', 'CAP_SYS_ADMIN']),
   architecture: 'arm64',
+  kernelRelease: '6.1.0',
 }
 
 function golden(name: string, value: unknown): void {

@@ -12,6 +12,7 @@ import { exitCodeOf, exitCodes } from '../exit.js'
 import { checkLimits } from '../limit-flags.js'
 import { openListener } from '../listener.js'
 import { readEnv, readEnvFile, readHost, readMount, readNetwork, readTmpfs, readVolume } from '../run-flags.js'
+import { readSecurity, securityFlag } from '../security-opt.js'
 import type { Shell } from '../shell.js'
 import { lookUpImage } from '../stores.js'
 
@@ -44,6 +45,7 @@ const flags = {
   quiet: { type: 'boolean', short: 'q', help: 'Show no progress of a pull' },
   'read-only': { type: 'boolean', help: 'Mount the root filesystem read-only' },
   rm: { type: 'boolean', help: 'Remove the container when it ends; without -d mille always does' },
+  'security-opt': securityFlag,
   'shm-size': { type: 'bytes', value: 'size', help: 'The size of /dev/shm' },
   'sig-proxy': { type: 'boolean', default: 'true', help: 'Hand SIGINT, SIGTERM and SIGHUP to the command (not with -t)' },
   tmpfs: { type: 'list', value: 'path[:options]', help: 'Mount an empty filesystem in memory' },
@@ -86,7 +88,7 @@ const unsupported: readonly string[] = [
     'restart',
     'runtime',
   ],
-  ...['security-opt', 'stop-signal', 'stop-timeout', 'storage-opt', 'sysctl', 'ulimit', 'use-api-socket', 'userns'],
+  ...['stop-signal', 'stop-timeout', 'storage-opt', 'sysctl', 'ulimit', 'use-api-socket', 'userns'],
   ...['uts', 'volume-driver', 'volumes-from'],
 ]
 
@@ -225,6 +227,7 @@ function readRunOptions(values: Values, command: readonly string[], shell: Shell
     terminal: values.tty,
     shmSizeBytes: values['shm-size'] === 0 ? undefined : values['shm-size'],
     limits: readLimits(values),
+    confinement: readSecurity(values['security-opt'], shell.cwd),
   }
 }
 
