@@ -51,7 +51,7 @@ const shared = {
   logLevel: 'warning',
   legalComments: 'none',
 }
-const fileUrlBanner = 'const __fileUrl=require("node:url").pathToFileURL(__filename).href;'
+const fileUrlBanner = 'const __fileUrl={get href(){return require("node:url").pathToFileURL(__filename).href}};'
 
 const bundled = await build({
   entryPoints: {
@@ -75,7 +75,7 @@ const threads = await build({
   format: 'cjs',
   minifySyntax: true,
   minifyWhitespace: true,
-  define: { ...shared.define, 'import.meta.url': '__fileUrl' },
+  define: { ...shared.define, 'import.meta.url': '__fileUrl.href' },
   banner: { js: fileUrlBanner },
 })
 
@@ -90,10 +90,10 @@ for (const file of bundled.outputFiles.toSorted((a, b) => (a.path < b.path ? -1 
     target,
     minifySyntax: true,
     minifyWhitespace: true,
-    define: { 'import.meta.url': '__fileUrl' },
+    define: { 'import.meta.url': '__fileUrl.href' },
     banner: usesUrl ? fileUrlBanner : '',
   })
-  parts.set(basename(file.path), asciiOnly(requireOwnParts(code)))
+  parts.set(basename(file.path), asciiOnly(lateBuiltins(requireDirectly(requireOwnParts(code)))))
 }
 for (const file of threads.outputFiles) {
   mkdirSync(dirname(file.path), { recursive: true })
@@ -116,19 +116,28 @@ await withScenarios(async (scenarios) => {
 async function writeParts(texts) {
   const where = {}
   for (const [text, names] of Object.entries(texts)) for (const name of names) where[name] ??= text
-  const loader = readFileSync(join(root, '.ci/warm.cjs'), 'utf8')
+  const frame = readFileSync(join(root, '.ci/warm.cjs'), 'utf8')
     .replace('{ /* where */ }', JSON.stringify(where))
     .replace('{ /* has */ }', JSON.stringify(onlyTwice(texts, where)))
-  writeFileSync(join(out, 'warm.js'), (await transform(loader, { minifySyntax: true, minifyWhitespace: true })).code)
-  for (const [name, code] of parts) {
+  const { code } = await transform(frame, { minifySyntax: true, minifyWhitespace: true })
+  writeFileSync(
+    join(out, 'main.js'),
+    code.replace('own={}', () => `own={${functionsOf([...own])}}`),
+  )
+  for (const [name, part] of parts) {
     const path = join(out, name)
+    if (own.has(name)) continue
     if (name in where) rmSync(path, { force: true })
-    else writeFileSync(path, requireWarmParts(code, where))
+    else writeFileSync(path, requireTogether(part, where))
   }
   for (const [text, names] of Object.entries(texts)) {
-    const functions = names.map((name) => `${JSON.stringify(name)}(module,exports,require,__filename){${parts.get(name)}}`)
-    writeFileSync(join(out, `warm-${text}.txt`), `({${functions.join(',\n')}})\n`)
+    writeFileSync(join(out, `warm-${text}.txt`), `({${functionsOf(names)}})\n`)
   }
+}
+
+/** Parts as the properties of an object. */
+function functionsOf(names) {
+  return names.map((name) => `${JSON.stringify(name)}(module,exports,require,__filename){${parts.get(name)}}`).join(',\n')
 }
 
 /** The parts of `push` and `run` that lie first in another text. */
@@ -217,7 +226,7 @@ async function withScenarios(work) {
       scenario('build', () => plain(...build), ...build),
       scenario('steps', edit, ...(canRun ? buildRun : build)),
       scenario('parse', edit, ...build),
-      scenario('push', rebuild, 'push', '-q', image),
+      scenario('push', rebuild, 'push', image),
     ]
     if (canRun)
       scenarios.push(scenario('run', () => plain(...buildRun), 'run', '--rm', '--network=none', image, '/program', '-V'))
@@ -243,14 +252,30 @@ function requireOwnParts(code) {
   )
 }
 
+/** What a part wants to require, it can: it is CommonJS. */
+function requireDirectly(code) {
+  return code.replace(/\(0,import_node_module\d*\.createRequire\)\(__fileUrl\.href\)/g, 'require')
+}
+
+/**
+ * Modules of Node are loaded where they are used first, not where they are named: node:crypto alone takes 4 ms. Those that
+ * every process of Node has loaded anyway stay.
+ */
+function lateBuiltins(code) {
+  const names = [...code.matchAll(/\b(import_\w+)=require\("node:(?!fs"|path")[\w/]+"\)/g)].map(([, name]) => name)
+  if (names.length === 0) return code
+  const named = new RegExp(`\\b(${names.join('|')})\\b(=require\\("node:[\\w/]+"\\))?`, 'g')
+  return code.replace(named, (_, name, load) => (load === undefined ? `(${name}())` : `${name}=()=>${load.slice(1)}`))
+}
+
 /** esbuild leaves other characters in regular expressions; the texts are read byte by byte. */
 function asciiOnly(code) {
   return code.replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** What lies in a file of its own asks for parts in texts by their names. */
-function requireWarmParts(code, where) {
+/** What lies in a file of its own asks main.js for parts that do not. */
+function requireTogether(code, where) {
   return code.replace(/\brequire\("\.\/(part-\w+\.js)"\)/g, (whole, name) =>
-    name in where ? `require("./warm.js").requirePart("./${name}")` : whole,
+    name in where || own.has(name) ? `require("./main.js").requirePart("./${name}")` : whole,
   )
 }

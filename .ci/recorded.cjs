@@ -12,19 +12,21 @@ createServer(answer).listen(Number(port), '127.0.0.1', () => {
   process.argv = [process.argv[0], join(bundle, 'main.js'), ...args]
   process.exit = (code) => {
     if (code !== 0) exit(code)
-    if (mode === 'record') writeSync(1, `\n${JSON.stringify(Object.keys(require.cache).filter(isPart).map((path) => basename(path)))}\n`)
+    if (mode === 'record') writeSync(1, `\n${JSON.stringify(partsOf())}\n`)
     else save()
     exit(0)
   }
   require(process.argv[1])
 })
 
-function isPart(path) {
-  return path.startsWith(`${bundle}/part-`)
+/** The parts that were read from files: those in main.js are not told. */
+function partsOf() {
+  const files = Object.keys(require.cache).filter((path) => path.startsWith(`${bundle}/part-`))
+  return files.map((path) => basename(path))
 }
 
 function save() {
-  const { textOf, cachePath } = require(join(bundle, 'warm.js'))
+  const { textOf, cachePath } = require(join(bundle, 'main.js'))
   writeFileSync(cachePath(text), textOf(text).script.createCachedData())
 }
 

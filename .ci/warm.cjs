@@ -1,14 +1,15 @@
-// Becomes dist/bundle/warm.js: parts that are needed together, in texts that V8 has compiled before.
+// The frame of dist/bundle/main.js: parts that are needed together, in texts that V8 has compiled before.
 //
 // Each part is a function in warm-<text>.txt, called when it is first required. Beside it there may be V8's code cache, which
 // holds for one version of Node only: where it is absent or refused, the text is compiled as any other.
 const { readFileSync } = require('node:fs')
-const { Script } = require('node:vm')
 
 /** The text of each part that is in one. */
 const where = { /* where */ }
 /** Parts of a command's own text that are in another one too. */
 const has = { /* has */ }
+/** What every command needs: a file of its own for each would take longer to open than to compile. */
+const own = { /* own */ }
 const command = process.argv[2]
 const again = new Set(Object.hasOwn(has, command) ? has[command] : [])
 const texts = new Map()
@@ -19,16 +20,19 @@ function requirePart(id) {
   const name = id.slice(2)
   const known = loaded.get(name)
   if (known !== undefined) return known.exports
-  if (!Object.hasOwn(where, name)) return require(id)
+  const isOwn = Object.hasOwn(own, name)
+  if (!isOwn && !Object.hasOwn(where, name)) return require(id)
   const made = { exports: {} }
   loaded.set(name, made)
-  textOf(again.has(name) ? command : where[name]).parts[name](made, made.exports, requirePart, `${__dirname}/${name}`)
+  const parts = isOwn ? own : textOf(again.has(name) ? command : where[name]).parts
+  parts[name](made, made.exports, requirePart, `${__dirname}/${name}`)
   return made.exports
 }
 
 function textOf(name) {
   const known = texts.get(name)
   if (known !== undefined) return known
+  const { Script } = require('node:vm')
   const filename = `${__dirname}/warm-${name}.txt`
   const script = new Script(readFileSync(filename, 'latin1'), { filename, cachedData: readCache(name) })
   const made = { script, parts: script.runInThisContext() }
@@ -50,3 +54,4 @@ function cachePath(name) {
 }
 
 module.exports = { requirePart, textOf, cachePath }
+requirePart('./main.js')

@@ -339,7 +339,7 @@ function proxyEnv(env: Readonly<Record<string, string | undefined>>): string[] {
 function readOutputs(values: Values, shell: Shell): BuildOutput[] | undefined {
   const around = {
     cwd: shell.cwd,
-    stdout: () => shell.stdout as unknown as NodeJS.WritableStream,
+    stdout: () => shell.stdoutStream,
     stdoutIsTerminal: shell.stdout.isTTY === true,
   }
   const outputs = values.output.map((text) => readOutput(text, around))

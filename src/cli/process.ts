@@ -1,4 +1,5 @@
 /** The one place that touches `process`: streams, signals, environment. Makes the `Shell` that commands get. */
+import { fstatSync, writeSync } from 'node:fs'
 import type { BuildEvent } from '../core/context.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import { BuildError, CancelledError, systemCode } from '../core/errors.js'
@@ -13,7 +14,9 @@ export interface Interrupts {
   readonly exitCode: () => number | undefined
   /** Stops the work as a signal does. */
   readonly stop: (exitCode: number) => void
-  /** A stream whose errors are looked for when the command has ended. */
+  /** A result could not be written: the work stops, and the program ends with that error. */
+  readonly failOutput: (error: unknown) => void
+  /** A stream whose errors are looked for when the command has ended: they are told late. */
   readonly watch: (stream: NodeJS.WriteStream) => void
   /** Why results could not be written; undefined when all were, or when nobody wanted to read them. */
   readonly unwritten: () => BuildError | undefined
@@ -51,14 +54,19 @@ export function listenForSignals(): Interrupts {
     reportError(error, true)
     process.exit(exitCodes.bug)
   })
+  let failure: BuildError | undefined
+  const failOutput = (error: unknown): void => {
+    failure ??= outputError(error)
+    stop(exitCodes.failed)
+  }
   const streams: NodeJS.WriteStream[] = []
   const watch = (stream: NodeJS.WriteStream): void => void streams.push(stream)
-  const unwritten = (): BuildError | undefined => streams.map(({ errored }) => outputError(errored)).find((error) => error)
-  return { signal: controller.signal, exitCode: () => code, stop, watch, unwritten, take }
+  const unwritten = (): BuildError | undefined => failure ?? streams.map(({ errored }) => outputError(errored)).find(Boolean)
+  return { signal: controller.signal, exitCode: () => code, stop, failOutput, watch, unwritten, take }
 }
 
-function outputError(error: Error | null): BuildError | undefined {
-  if (error === null || systemCode(error) === 'EPIPE' || isCancellation(error)) return undefined
+function outputError(error: unknown): BuildError | undefined {
+  if (!(error instanceof Error) || systemCode(error) === 'EPIPE' || isCancellation(error)) return undefined
   const why = systemCode(error) === 'ENOSPC' ? 'no space is left' : error.message
   return new BuildError('OUTPUT_UNWRITABLE', `the output cannot be written: ${why}`, { cause: error })
 }
@@ -70,8 +78,9 @@ export function isCancellation(error: unknown): boolean {
 
 /** The shell of this process. */
 export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell {
-  const stdout = lazily(() => openStdout(interrupts))
-  const stderr = lazily(() => guarded(process.stderr, interrupts))
+  const stdoutStream = lazily(() => openStream(interrupts))
+  const stdout = lazily(() => openDirect(1, interrupts) ?? stdoutStream())
+  const stderr = lazily(() => openDirect(2, interrupts) ?? guarded(process.stderr, interrupts))
   const color = lazily(() => wantsColor(process.env, stderr()))
   const warn = (diagnostic: Diagnostic): void => {
     stderr().write(renderDiagnostic(diagnostic, { color: color() }))
@@ -79,7 +88,6 @@ export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell
   const note = (text: string): void => {
     stderr().write(`${text}\n`)
   }
-  const started = performance.now()
   return {
     env: process.env,
     get cwd() {
@@ -90,6 +98,9 @@ export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell
     takeSignals: interrupts.take,
     get stdin() {
       return process.stdin
+    },
+    get stdoutStream() {
+      return stdoutStream()
     },
     get stdout() {
       return stdout()
@@ -104,7 +115,7 @@ export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell
     print: (text) => stdout().write(text),
     note,
     warn,
-    emit: (event) => printEvent(event, globals, performance.now() - started, warn, note),
+    emit: (event) => printEvent(event, globals, process.uptime(), warn, note),
   }
 }
 
@@ -123,14 +134,14 @@ function workingDirectory(): string {
 function printEvent(
   event: BuildEvent,
   globals: GlobalOptions,
-  elapsedMs: number,
+  elapsedSeconds: number,
   warn: (diagnostic: Diagnostic) => void,
   note: (text: string) => void,
 ): void {
   if (event.type === 'warning') warn(event.diagnostic)
   if (event.type !== 'debug') return
   if (globals.debug.has(event.area) || globals.debug.has('all')) {
-    note(`debug: +${(elapsedMs / 1000).toFixed(3)} ${event.area}: ${event.message}`)
+    note(`debug: +${elapsedSeconds.toFixed(3)} ${event.area}: ${event.message}`)
   }
 }
 
@@ -140,22 +151,62 @@ export function reportError(error: unknown, verbose: boolean): void {
   process.stderr.write(renderError(error, { color, verbose }))
 }
 
-/** The stream of results; that one could not be written ends the program with an error. */
+/** Where results are written, for what needs no shell. */
 export function openStdout(interrupts: Interrupts): Output {
+  return openDirect(1, interrupts) ?? openStream(interrupts)
+}
+
+function openStream(interrupts: Interrupts): NodeJS.WriteStream {
   interrupts.watch(process.stdout)
   return guarded(process.stdout, interrupts)
 }
 
-/** What is written to a stream that does not take it stops the work: a reader that went away (`mille … | head`) like a signal. */
-function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): Output {
+/** A reader that went away (`mille … | head`) stops the work like a signal; nothing more is written then. */
+function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): NodeJS.WriteStream {
   stream.on('error', (error) => {
     // A pipeline into the stream that was cancelled ends it with that.
     if (interrupts.exitCode() !== undefined && isCancellation(error)) return
     if (systemCode(error) === 'EPIPE') interrupts.stop(exitCodes.brokenPipe)
-    else if (stream === process.stdout) interrupts.stop(exitCodes.failed)
+    else if (stream === process.stdout) interrupts.failOutput(error)
   })
   return stream
 }
+
+/**
+ * Output to a file, a pipe or `/dev/null` as it is, undefined for anything else: the stream that Node would make for it
+ * takes 3 ms of a command's time. As with Node's, what was written is out when `write` returns.
+ */
+function openDirect(fd: 1 | 2, interrupts: Interrupts): Output | undefined {
+  const stats = fstatSync(fd)
+  if (!stats.isFile() && !stats.isFIFO() && !(stats.isCharacterDevice() && stats.rdev === nullDevice)) return undefined
+  let isOpen = true
+  return {
+    isTTY: false,
+    write(text) {
+      const bytes = typeof text === 'string' ? Buffer.from(text) : text
+      for (let at = 0; at < bytes.length && isOpen; ) {
+        try {
+          at += writeSync(fd, bytes, at)
+        } catch (error) {
+          if (systemCode(error) === 'EPIPE') {
+            isOpen = false
+            interrupts.stop(exitCodes.brokenPipe)
+          }
+          // Somebody else has made the pipe non-blocking, and its reader is slow.
+          else if (systemCode(error) === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+          else {
+            isOpen = false
+            if (fd === 1) interrupts.failOutput(error)
+          }
+        }
+      }
+      return isOpen
+    },
+  }
+}
+
+/** `/dev/null`: major 1, minor 3. */
+const nullDevice = 0x103
 
 /** NO_COLOR and FORCE_COLOR as their conventions say; otherwise colours on a terminal that is not `dumb`. */
 function wantsColor(env: NodeJS.ProcessEnv, stream: Output): boolean {

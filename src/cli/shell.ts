@@ -37,6 +37,8 @@ export interface Shell {
   /** From now on SIGINT, SIGTERM and SIGHUP go to `handler` instead of stopping the work. */
   readonly takeSignals: (handler: (signal: NodeJS.Signals) => void) => void
   readonly stdin: NodeJS.ReadStream
+  /** For archives: Node's own stream. */
+  readonly stdoutStream: NodeJS.WritableStream
   readonly stdout: Output
   readonly stderr: Output
   /** Use ANSI colours on stderr. */

@@ -1,13 +1,14 @@
 /** Pushes an image: layers go up while others are still being compressed, then config and manifest. */
-import { Readable } from 'node:stream'
 import type { BuildAttestations, PendingAttestation } from '../attest/pending.js'
 import type { Descriptor } from '../core/descriptor.js'
+import type { Digest } from '../core/digest.js'
 import type { Reference } from '../core/reference.js'
 import type { AssembledImage } from '../exporter/assemble.js'
-import { type BlobChoice, provideBlob } from '../exporter/blobs.js'
+import { type BlobChoice, type BlobPorts, type MadeBlob, provideBlob } from '../exporter/blobs.js'
 import { type DescribedImage, describeImage, describeIndex, indexEntry, type ManifestFormat } from '../exporter/manifest.js'
-import { type ManifestBytes, pushImage, pushManifest } from '../registry/push.js'
-import type { LayerRecord } from '../store/types.js'
+import { type ManifestBytes, type Meanwhile, pushImage, pushManifest } from '../registry/push.js'
+import { smallBlobBytes } from '../registry/upload.js'
+import type { LayerRecord, Store } from '../store/types.js'
 import { type Engine, once } from './engine.js'
 import { type EngineLayers, sourcesOf } from './layers.js'
 import { type Annotate, blobPorts, saveImage } from './outputs.js'
@@ -24,6 +25,8 @@ interface PushWork {
   /** More annotations, for the blobs of the layers in their order. */
   readonly annotate?: Annotate | undefined
   readonly progressId: string
+  /** Nothing else in this operation waits for blobs to be in the store. */
+  readonly isAlone?: boolean
 }
 
 /** An image and what is said about it. */
@@ -88,7 +91,7 @@ async function pushAttestations(
   const manifest = (): ManifestBytes => ({ mediaType: descriptor.mediaType, bytes: Buffer.from(rawManifest) })
   const ports: PushPorts = {
     mountSources: () => [],
-    openBlob: ({ digest }) => Readable.from([Buffer.from(texts.get(digest) ?? '')]),
+    openBlob: ({ digest }) => inOnePiece(Buffer.from(texts.get(digest) ?? '')),
   }
   for (const { target } of byRepository(names.map(({ registry, repository }) => ({ registry, repository })))) {
     const request = { target, moreTags: [], blobs: blobs.map((blob) => blob.descriptor), manifest, progressId }
@@ -106,8 +109,13 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
   const { image, choice, format, annotations, progressId } = work
   const { ctx } = engine
   const client = await engine.openRegistry()
-  const ports = { ...blobPorts(engine, layers), vouchedBlob: layers.vouchedBlob }
-  const { original } = work
+  const { original, isAlone = false } = work
+  const notKept = new Map<Digest, MadeBlob>()
+  const ports: BlobPorts = {
+    ...blobPorts(engine, layers),
+    vouchedBlob: layers.vouchedBlob,
+    ...(isAlone ? { keepLater: (made) => notKept.set(made.descriptor.digest, made) } : {}),
+  }
   const diffIds = image.config.rootfs.diff_ids
   const made =
     original?.manifest.layers.map(async (blob) => blob) ??
@@ -122,30 +130,49 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
   })
   for (const { target, moreTags } of byRepository(work.names)) {
     const blobs = [original?.manifest.config ?? configOf(image, format), ...made]
-    let described: DescribedImage | undefined
     const manifest = async (): Promise<ManifestBytes> => {
-      described = await describe()
-      return { mediaType: described.descriptor.mediaType, bytes: Buffer.from(described.rawManifest) }
+      const { descriptor, rawManifest } = await describe()
+      return { mediaType: descriptor.mediaType, bytes: Buffer.from(rawManifest) }
     }
-    const meanwhile = (): void => {
-      if (described !== undefined) rememberPush(image, described, target, engine)
+    const meanwhile: Meanwhile = {
+      async blobsSent() {
+        const bytes = [...[...notKept.values()].map((made) => made.bytes), (await describe()).rawManifest]
+        await Promise.all(bytes.map((each) => engine.store.blobs.keepBytes(each)))
+      },
+      // All blobs are in the registry; what is kept here holds whether or not it takes the manifest.
+      async manifestSent() {
+        rememberSources(image, target, notKept, engine)
+        notKept.clear()
+        saveImage(engine, image, [(await describe()).descriptor])
+      },
     }
-    const request = { target, moreTags, blobs, manifest, meanwhile, progressId }
-    await pushImage(client, request, pushPorts(image, engine, layers, progressId), ctx)
+    const newBlobs = original === undefined ? countNew(image, engine) : 0
+    const request = { target, moreTags, blobs, manifest, newBlobs, meanwhile, progressId }
+    await pushImage(client, request, pushPorts(image, notKept, engine, layers, progressId), ctx)
   }
   return describe()
 }
 
-/** All blobs of the image are in the registry; what is kept here holds whether or not it takes the manifest. */
-function rememberPush(
-  image: AssembledImage,
-  { rawManifest, descriptor }: DescribedImage,
-  target: Reference,
-  engine: Engine,
-): void {
-  rememberSources(image, target, engine)
-  engine.store.blobs.writeBytes(rawManifest)
-  saveImage(engine, image, [descriptor])
+/** Blobs that will be made, or are known to be in no registry: the config, and small layers. */
+function countNew(image: AssembledImage, { store }: Engine): number {
+  const layers = [...new Set(image.config.rootfs.diff_ids)].filter((diffId) => {
+    const record = store.layers.find(diffId)
+    return (
+      record !== undefined &&
+      record.size <= sureToBeSmall &&
+      record.blobs.length === 0 &&
+      record.sources.length === 0 &&
+      record.claims === undefined
+    )
+  })
+  return layers.length + (isNewConfig(image, store) ? 1 : 0)
+}
+
+/** A tar of this size makes a small blob whatever is in it. */
+const sureToBeSmall = smallBlobBytes / 2
+
+function isNewConfig(image: AssembledImage, { images }: Store): boolean {
+  return image.rawConfig.length <= smallBlobBytes / 2 && images.get(image.id)?.manifests.length === 0
 }
 
 function configOf(image: AssembledImage, format: ManifestFormat): Descriptor {
@@ -165,7 +192,13 @@ function byRepository(names: readonly Reference[]): { readonly target: Reference
 
 type PushPorts = Parameters<typeof pushImage>[2]
 
-function pushPorts(image: AssembledImage, engine: Engine, layers: EngineLayers, progressId: string): PushPorts {
+function pushPorts(
+  image: AssembledImage,
+  notKept: ReadonlyMap<Digest, MadeBlob>,
+  engine: Engine,
+  layers: EngineLayers,
+  progressId: string,
+): PushPorts {
   const { store, ctx } = engine
   const recordOf = ({ digest }: Descriptor): LayerRecord | undefined => {
     for (const diffId of image.config.rootfs.diff_ids) {
@@ -179,11 +212,12 @@ function pushPorts(image: AssembledImage, engine: Engine, layers: EngineLayers, 
   return {
     mountSources: (blob) => recordOf(blob)?.sources ?? [],
     isNew(blob) {
-      if (blob.digest === image.id) return store.images.get(image.id)?.manifests.length === 0
-      return recordOf(blob)?.sources.length === 0
+      if (blob.digest === image.id) return isNewConfig(image, store)
+      return notKept.has(blob.digest) || recordOf(blob)?.sources.length === 0
     },
     async openBlob(blob) {
-      if (blob.digest === image.id) return Readable.from([Buffer.from(image.rawConfig)])
+      const bytes = blob.digest === image.id ? Buffer.from(image.rawConfig) : notKept.get(blob.digest)?.bytes
+      if (bytes !== undefined) return inOnePiece(bytes)
       const record = recordOf(blob)
       if (record !== undefined) await layers.bringBlob(record, blob, progressId, ctx)
       return store.blobs.open(blob)
@@ -191,11 +225,21 @@ function pushPorts(image: AssembledImage, engine: Engine, layers: EngineLayers, 
   }
 }
 
+async function* inOnePiece(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  yield bytes
+}
+
 /** What was pushed can be fetched again, and mounted into other repositories of that registry. */
-function rememberSources(image: AssembledImage, { registry, repository }: Reference, { store }: Engine): void {
+function rememberSources(
+  image: AssembledImage,
+  { registry, repository }: Reference,
+  notKept: ReadonlyMap<Digest, MadeBlob>,
+  { store }: Engine,
+): void {
   const source = `${registry}/${repository}`
+  const made = new Map([...notKept.values()].map(({ record }) => [record.diffId, record]))
   for (const diffId of new Set(image.config.rootfs.diff_ids)) {
-    const record = store.layers.find(diffId)
+    const record = made.get(diffId) ?? store.layers.find(diffId)
     if (record === undefined || record.sources.includes(source)) continue
     // A layer that was never unpacked here is only said to be these blobs; now this repository says so too.
     const claims = (record.claims ?? []).map(({ blob }) => ({ blob, source }))

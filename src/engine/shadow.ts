@@ -55,6 +55,7 @@ function shadowBlobs(real: Blobs, own: Blobs): Blobs {
     read: (blob, limitBytes) => holder(blob.digest).read(blob, limitBytes),
     write: (bytes, expected, signal) => own.write(bytes, expected, signal),
     writeBytes: (bytes) => own.writeBytes(bytes),
+    keepBytes: (bytes) => own.keepBytes(bytes),
     temporaryPath: () => own.temporaryPath(),
     adopt: (path, digest) => own.adopt(path, digest),
   }

@@ -1,11 +1,10 @@
 /** `pull` and `push`: images between the store and registries. */
 import type { Descriptor } from '../core/descriptor.js'
 import type { Digest } from '../core/digest.js'
-import { BuildError } from '../core/errors.js'
 import type { Platform } from '../core/platform.js'
 import { formatReference } from '../core/reference.js'
 import { imagesOfTag } from '../store/images.js'
-import { type Engine, withEngine } from './engine.js'
+import { withEngine } from './engine.js'
 import { readKnown, rememberImage, requireImages, requireReference } from './images.js'
 import { createLayers } from './layers.js'
 import type { EngineOptions } from './options.js'
@@ -28,6 +27,8 @@ export interface PullResult {
   readonly digest: Digest
   /** False when the store had this image under this name already. */
   readonly isNew: boolean
+  /** What the image is for; another than was asked for where a registry has only that. */
+  readonly platform: Platform
 }
 
 /** Pulls an image with the files of its layers. */
@@ -48,17 +49,9 @@ export function pullImage(options: PullOptions): Promise<PullResult> {
       imageId: stored.id,
       digest,
       isNew: before === undefined || !imagesOfTag(before).includes(stored.id),
+      platform: stored.platform,
     }
   })
-}
-
-/** What fails here fails again, and is told, with the first request. */
-async function prepareRegistry(registry: string, engine: Engine): Promise<void> {
-  try {
-    await (await engine.openRegistry()).prepare(registry, engine.ctx)
-  } catch (error) {
-    if (!(error instanceof BuildError)) throw error
-  }
 }
 
 /** What to push: names of images in the store that name their registry too. */
@@ -73,8 +66,6 @@ export function pushImages(options: PushOptions): Promise<readonly Descriptor[]>
   return withEngine(options, async (engine) => {
     const layers = createLayers(engine)
     const pushed: Descriptor[] = []
-    // Not awaited: it goes on while the image is read.
-    for (const name of options.references) void prepareRegistry(requireReference(name).registry, engine)
     for (const name of options.references) {
       const all = requireImages(name, options.platform, engine)
       const images: AttestedPush[] = []
@@ -93,6 +84,7 @@ export function pushImages(options: PushOptions): Promise<readonly Descriptor[]>
         format: 'oci',
         annotations: {},
         progressId: 'push',
+        isAlone: true,
       } as const
       pushed.push((await pushAll(work, engine, layers)).descriptor)
     }

@@ -9,8 +9,8 @@ import { type Compression, type Descriptor, layerCompression, mediaTypes } from 
 import { type DiffID, shortHex } from '../core/digest.js'
 import { StoreError } from '../core/errors.js'
 import type { WorkerPool } from '../io/pool.js'
-import { compressorName, defaultLevel } from '../layer/compress.js'
-import type { CompressedLayer, CompressLayerTask } from '../layer/tasks.js'
+import type { CompressedLayer, CompressLayerTask } from '../layer/compress-task.js'
+import { compressorName, defaultLevel } from '../layer/compression.js'
 import { layerFiles } from '../store/layer-files.js'
 import type { LayerRecord, Store } from '../store/types.js'
 
@@ -34,6 +34,16 @@ export interface BlobPorts {
   readonly vouchedBlob?: (diffId: DiffID) => Promise<Descriptor | undefined>
   /** Blobs that are being made: who wants the same one waits for it. */
   readonly making: Map<string, Promise<Descriptor>>
+  /** Takes a small blob that was made, to put it into the store when there is time. Absent: it is put there at once. */
+  readonly keepLater?: (made: MadeBlob) => void
+}
+
+/** A blob that was made of a small layer, and is in memory only. */
+export interface MadeBlob {
+  readonly descriptor: Descriptor
+  readonly bytes: Uint8Array
+  /** To be saved when the bytes are in the store. */
+  readonly record: LayerRecord
 }
 
 /** A blob for one layer. Its bytes are here, or (for a layer that was never needed here) at one of the layer's sources. */
@@ -106,7 +116,7 @@ async function makeBlob(
   progressId: string,
   ctx: Context,
 ): Promise<Descriptor> {
-  const { store, pool } = ports
+  const { store } = ports
   const { compression } = choice
   const level = choice.level ?? defaultLevel(compression)
   const files = await bringFiles(diffId, ports, progressId, ctx)
@@ -116,23 +126,45 @@ async function makeBlob(
   const report = (current: number, done: boolean): void =>
     ctx.emit({ type: 'progress', id: progressId, item, current, done, atMs: ports.now() })
   report(0, false)
-  const output = store.blobs.temporaryPath()
-  const task: CompressLayerTask = { ...files, compression, level, output, diffId }
-  const made =
-    recordOf(diffId, ports).size <= smallBytes
-      ? await (await import('../layer/tasks.js')).compressLayerTask(task)
-      : await pool.run<CompressedLayer>('compressLayerTask', task, ctx.signal)
-  store.blobs.adopt(output, made.digest)
-  const blob: Descriptor = { mediaType: layerMediaTypes[compression], digest: made.digest, size: made.size }
+  const isSmall = recordOf(diffId, ports).size <= smallBytes
+  const make = isSmall ? makeSmall : makeLarge
+  const { size, digest, bytes } = await make({ ...files, compression, level, diffId }, ports, ctx)
+  const descriptor: Descriptor = { mediaType: layerMediaTypes[compression], digest, size }
   const annotations = { [levelAnnotation]: String(level), [compressorAnnotation]: compressorName(compression) }
-  const { snapshot: _, ...record } = recordOf(diffId, ports)
-  store.layers.save({ ...record, blobs: [{ ...blob, annotations }] })
-  report(made.size, true)
-  return blob
+  const { snapshot: _, ...known } = recordOf(diffId, ports)
+  const record = { ...known, blobs: [{ ...descriptor, annotations }] }
+  if (bytes !== undefined && ports.keepLater !== undefined) ports.keepLater({ descriptor, bytes, record })
+  else {
+    if (bytes !== undefined) store.blobs.writeBytes(bytes)
+    store.layers.save(record)
+  }
+  report(size, true)
+  return descriptor
 }
 
 /** Up to this size a layer is compressed before a thread would have started. */
 const smallBytes = 1 << 20
+
+interface Made extends Pick<CompressedLayer, 'digest' | 'size'> {
+  /** Of a small one, which is not in the store yet. */
+  readonly bytes?: Uint8Array
+}
+
+type BlobTask = Omit<CompressLayerTask, 'output'>
+
+async function makeLarge(task: BlobTask, { store, pool }: BlobPorts, { signal }: Context): Promise<Made> {
+  const output = store.blobs.temporaryPath()
+  const { digest, size } = await pool.run<CompressedLayer>('compressLayerTask', { ...task, output }, signal)
+  store.blobs.adopt(output, digest)
+  return { digest, size }
+}
+
+async function makeSmall(task: BlobTask): Promise<Made> {
+  // What was sent a moment ago leaves before this takes the thread.
+  await new Promise((resolve) => setImmediate(resolve))
+  const { compressSmallLayer } = await import('../layer/compress-task.js')
+  return compressSmallLayer(task)
+}
 
 /** What a layer is packed from: its own files, or with an epoch those of the layer that it is a rewrite of. */
 async function bringFiles(

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto'
 import {
   closeSync,
   fchmodSync,
+  fsync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -45,8 +46,7 @@ export function writeFileAtomic(path: string, bytes: Uint8Array | string, option
   const fd = openMakingParent(temporary, options.mode ?? 0o644)
   try {
     try {
-      const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
-      for (let at = 0; at < buffer.length; ) at += writeSync(fd, buffer, at)
+      writeAll(fd, bytes)
       if (options.keptMode !== undefined) fchmodSync(fd, options.keptMode)
       if (options.sync) fsyncSync(fd)
     } finally {
@@ -92,6 +92,29 @@ export function writeOutputFile(path: string, bytes: Uint8Array | string): void 
   const place = outputPlace(path)
   if (place.kind === 'stream') writeFileSync(place.path, bytes)
   else writeFileAtomic(place.path, bytes, { keptMode: place.mode })
+}
+
+/** The same with `sync`, during which this thread does other things. */
+export async function writeFileSynced(path: string, bytes: Uint8Array | string): Promise<void> {
+  const temporary = `${path}.${randomName(8)}.tmp`
+  const fd = openMakingParent(temporary, 0o644)
+  try {
+    try {
+      writeAll(fd, bytes)
+      await new Promise<void>((resolve, reject) => fsync(fd, (error) => (error === null ? resolve() : reject(error))))
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array | string): void {
+  const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
+  for (let at = 0; at < buffer.length; ) at += writeSync(fd, buffer, at)
 }
 
 function openMakingParent(path: string, mode: number): number {

@@ -38,10 +38,12 @@ const openat2Number = 437
 const libc = lazily((): Libc => {
   const koffi = loadKoffi()
   const library = koffi.load(null)
-  const call = (prototype: string): Call => library.func(prototype) as unknown as Call
-  const syscall = library.func(
-    'long syscall(long number, int dirfd, const uint8_t *path, const uint8_t *how, size_t size)',
-  ) as unknown as Call
+  // Declared with its first call: most commands need a lock and nothing else.
+  const call = (prototype: string): Call => {
+    const declared = lazily(() => library.func(prototype) as unknown as Call)
+    return (...args) => declared()(...args)
+  }
+  const syscall = call('long syscall(long number, int dirfd, const uint8_t *path, const uint8_t *how, size_t size)')
   return {
     errno: () => koffi.errno(),
     flock: call('int flock(int fd, int operation)'),

@@ -1,17 +1,15 @@
 /** Work on layers as `src/worker.ts` offers it: plain data in, plain data out, file names for everything large. */
-import { createHash, type Hash } from 'node:crypto'
-import { closeSync, createReadStream, openSync, writeSync } from 'node:fs'
+import { createReadStream } from 'node:fs'
 import type { Compression } from '../core/descriptor.js'
-import { type DiffID, type Digest, diffIdFromHex, digestFromHex } from '../core/digest.js'
+import { type DiffID, type Digest, digestFromHex } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
-import { asStoreError } from '../io/disk-error.js'
 import { hashing } from '../io/stream.js'
 import { type AppliedLayer, type ApplyOptions, applyLayer } from './apply.js'
-import { compress, decompress } from './compress.js'
+import { decompress } from './compress.js'
 import { digestLayer, type LayerDigest } from './digest.js'
 import { type LayerUpper, squashEntries } from './squash.js'
 import { layerStack } from './stack.js'
-import { tarBlocks, tarOfEntries } from './tar.js'
+import { tarOfEntries } from './tar.js'
 
 /** For `digestLayerTask`. */
 export interface DigestLayerTask {
@@ -94,66 +92,4 @@ async function opened(bytes: AsyncIterable<Uint8Array>, task: ApplyLayerTask): P
   if (task.compression !== 'archive') return decompress(bytes, task.compression)
   const { openPeeked, peekArchive } = await import('./open-archive.js')
   return openPeeked(await peekArchive(bytes))
-}
-
-/** For `compressLayerTask`. */
-export interface CompressLayerTask {
-  /** The snapshot directory, or all directories of the layer. */
-  readonly upper: LayerUpper
-  readonly compression: Compression
-  readonly level?: number
-  readonly epoch?: number
-  readonly hostLowers?: readonly string[]
-  /** The file to write, from `Blobs.temporaryPath`. */
-  readonly output: string
-  /** What the tar must hash to: that the snapshot is still what it was. */
-  readonly diffId?: DiffID
-}
-
-/** A compressed layer in its file. */
-export interface CompressedLayer {
-  readonly digest: Digest
-  readonly size: number
-  readonly diffId: DiffID
-}
-
-function* hashed(blocks: Iterable<Buffer>, hash: Hash): Generator<Buffer, void, void> {
-  for (const block of blocks) {
-    hash.update(block)
-    yield block
-  }
-}
-
-/** Packs and compresses a snapshot into a file, for `Blobs.adopt`. */
-export async function compressLayerTask(task: CompressLayerTask): Promise<CompressedLayer> {
-  const lowers = task.hostLowers === undefined ? {} : { lowers: layerStack(task.hostLowers) }
-  const epoch = task.epoch === undefined ? {} : { epoch: task.epoch }
-  const hash = createHash('sha256')
-  const tarHash = createHash('sha256')
-  let size = 0
-  const tar = hashed(tarBlocks(task.upper, { ...lowers, ...epoch }), tarHash)
-  const level = task.level === undefined ? {} : { level: task.level }
-  const file = openSync(task.output, 'wx', 0o644)
-  try {
-    for await (const chunk of compress(tar, { compression: task.compression, ...level })) {
-      hash.update(chunk)
-      size += chunk.length
-      for (let at = 0; at < chunk.length; ) at += writeSync(file, chunk, at)
-    }
-  } catch (error) {
-    throw asStoreError(error, task.output)
-  } finally {
-    closeSync(file)
-  }
-  const diffId = diffIdFromHex(tarHash.digest('hex'))
-  if (task.diffId !== undefined && diffId !== task.diffId) {
-    throw new BuildError(
-      'STORE_DIGEST_MISMATCH',
-      `the snapshot ${task.upper} packs to ${diffId}, not to ${task.diffId} as it did before`,
-      {
-        hint: 'its files were changed from outside: run the build again with --no-cache',
-      },
-    )
-  }
-  return { digest: digestFromHex(hash.digest('hex')), size, diffId }
 }

@@ -5,7 +5,7 @@
  * Spec: distribution-spec. An `Authorization` goes to the registry's own origin and to nobody else.
  */
 import type { Context } from '../core/context.js'
-import { RegistryError } from '../core/errors.js'
+import { RegistryError, systemCode } from '../core/errors.js'
 import { collect, limited } from '../io/stream.js'
 import { Authenticator, type TokenRequest, tokenSubject } from './auth.js'
 import type { FindCredentials } from './credentials.js'
@@ -55,6 +55,10 @@ interface Session {
   readonly auths: Map<string, Authenticator>
   /** True once it has answered: see `networkError`. */
   reached: boolean
+  /** The scheme is a guess, which the first answer confirms. */
+  isGuess: boolean
+  /** What the registry speaks in truth; none where the guess was right or nothing helps. */
+  better?: Promise<Session | undefined>
 }
 
 const redirectLimit = 6
@@ -90,6 +94,19 @@ export class RegistryClient implements AsyncDisposable {
   /** One go, no retry. The answer's body is the caller's to read or destroy. */
   async send(request: RegistryRequest, ctx: Context): Promise<WireResponse> {
     const session = await this.#session(request.registry, ctx)
+    try {
+      const answer = await this.#sendIn(session, request, ctx)
+      session.isGuess = false
+      return answer
+    } catch (error) {
+      if (!session.isGuess || !mayBeWrongScheme(error)) throw error
+      const better = await this.#overTls(session, ctx)
+      if (better === undefined) throw error
+      return this.#sendIn(better, request, ctx)
+    }
+  }
+
+  async #sendIn(session: Session, request: RegistryRequest, ctx: Context): Promise<WireResponse> {
     const url = this.#urlOf(session, request.target)
     const own = url.origin === session.origin.origin
     const auth = this.#authOf(session, request.repository)
@@ -117,25 +134,13 @@ export class RegistryClient implements AsyncDisposable {
   ): Promise<{ readonly answer: WireResponse; readonly bytes: Buffer }> {
     return retrying(this.retry, ctx, async () => {
       const answer = await this.send(request, ctx)
-      if (answer.headers['content-length'] === '0') {
-        await discard(answer)
+      if (request.method === 'HEAD' || answer.headers['content-length'] === '0') {
+        answer.body.resume()
         return { answer, bytes: Buffer.alloc(0) }
       }
       const body = bodyOf(askedOf(request, answer.url), answer, ctx)
       return { answer, bytes: await collect(limited(body, limitBytes, 'REGISTRY_PROTOCOL', `the answer for ${request.subject}`)) }
     })
-  }
-
-  /**
-   * Finds out how a registry is spoken to, so that the first request need not wait for it. Settles when that is known.
-   * What fails here fails again, and is told, with that request.
-   */
-  async prepare(registry: string, ctx: Context): Promise<void> {
-    try {
-      await this.#session(registry, ctx)
-    } catch (error) {
-      if (!(error instanceof RegistryError) && !ctx.signal.aborted) throw error
-    }
   }
 
   /** Runs a transfer when one of the client's places is free. */
@@ -173,7 +178,7 @@ export class RegistryClient implements AsyncDisposable {
   ): Promise<WireResponse> {
     let url = start
     for (let hops = 0; hops <= redirectLimit; hops += 1) {
-      const headers: Record<string, string> = { 'user-agent': this.#options.userAgent ?? 'mille', ...request.headers }
+      const headers: Record<string, string> = { ...this.#ownHeaders(), ...request.headers }
       if (authorization !== undefined && url.origin === session.origin.origin) headers.authorization = authorization
       const verifyTls = session.verifyTls || url.host !== session.origin.host
       const wire = { method: request.method, url, headers, body: request.body, verifyTls, signal: ctx.signal }
@@ -220,11 +225,35 @@ export class RegistryClient implements AsyncDisposable {
     const lax =
       isLoopback(hostname) || (this.#options.insecureRegistries ?? []).some((name) => name === registry || name === hostname)
     if (!lax) return this.#makeSession(registry, new URL(`https://${host}`), true)
-    // Loopback registries nearly always speak http; elsewhere TLS goes first, so that nothing is weaker than it must be.
-    const schemes = isLoopback(hostname) ? ['http', 'https'] : ['https', 'http']
+    // Nearly all of them speak http, and asking first would be a round trip more.
+    if (isLoopback(hostname)) return { ...this.#makeSession(registry, new URL(`http://${host}`), false), isGuess: true }
+    // Elsewhere TLS goes first, so that nothing is weaker than it must be.
+    return this.#find(registry, [new URL(`https://${host}`), new URL(`http://${host}`)], ctx)
+  }
+
+  /** A session over TLS in the place of one that guessed http, where the registry speaks TLS; asked once for all requests. */
+  #overTls(guess: Session, ctx: Context): Promise<Session | undefined> {
+    const { registry, origin } = guess
+    guess.better ??= (async () => {
+      const better = this.#makeSession(registry, new URL(`https://${origin.host}`), false)
+      const url = new URL('/v2/', better.origin)
+      const wire = { method: 'GET', url, headers: this.#ownHeaders(), verifyTls: false, signal: ctx.signal }
+      try {
+        await discard(await this.#wire({ method: 'GET', url, registry, subject: 'its API' }, wire, false))
+      } catch (error) {
+        if (error instanceof RegistryError) return undefined
+        throw error
+      }
+      this.#sessions.set(registry, Promise.resolve(better))
+      return better
+    })()
+    return guess.better
+  }
+
+  /** The first of some origins that answers in its scheme. */
+  async #find(registry: string, origins: readonly URL[], ctx: Context): Promise<Session> {
     let failure: unknown
-    for (const scheme of schemes) {
-      const origin = new URL(`${scheme}://${host}`)
+    for (const origin of origins) {
       try {
         if (await this.#speaks(registry, origin, ctx)) return this.#makeSession(registry, origin, false)
       } catch (error) {
@@ -240,16 +269,19 @@ export class RegistryClient implements AsyncDisposable {
   async #speaks(registry: string, origin: URL, ctx: Context): Promise<boolean> {
     const url = new URL('/v2/', origin)
     const asked = { method: 'GET', url, registry, subject: 'its API' }
-    const headers = { 'user-agent': this.#options.userAgent ?? 'mille' }
     const answer = await retrying(this.retry, ctx, () =>
-      this.#wire(asked, { method: 'GET', url, headers, verifyTls: false, signal: ctx.signal }, false),
+      this.#wire(asked, { method: 'GET', url, headers: this.#ownHeaders(), verifyTls: false, signal: ctx.signal }, false),
     )
     await discard(answer)
     return !(origin.protocol === 'http:' && answer.status === 400)
   }
 
+  #ownHeaders(): { readonly 'user-agent': string } {
+    return { 'user-agent': this.#options.userAgent ?? 'mille' }
+  }
+
   #makeSession(registry: string, origin: URL, verifyTls: boolean): Session {
-    return { registry, origin, verifyTls, auths: new Map(), reached: false }
+    return { registry, origin, verifyTls, auths: new Map(), reached: false, isGuess: false }
   }
 
   #authOf(session: Session, repository: string): Authenticator {
@@ -275,7 +307,7 @@ export class RegistryClient implements AsyncDisposable {
   ): Promise<{ status: number; text: string }> {
     const form = request.form === undefined ? undefined : Buffer.from(request.form.toString())
     const asked = tokenSubject(registry, request.url)
-    const headers: Record<string, string> = { 'user-agent': this.#options.userAgent ?? 'mille', ...request.headers }
+    const headers: Record<string, string> = { ...this.#ownHeaders(), ...request.headers }
     if (form !== undefined) headers['content-type'] = 'application/x-www-form-urlencoded'
     return retrying(this.retry, ctx, async () => {
       const body = form === undefined ? undefined : bodyInMemory(form)
@@ -300,6 +332,13 @@ export async function* bodyOf(asked: Asked, answer: WireResponse, ctx: Context):
   } finally {
     answer.body.destroy()
   }
+}
+
+/** A TLS server answers plain http with 400, with bytes that are no HTTP, or by hanging up. */
+function mayBeWrongScheme(error: unknown): boolean {
+  if (!(error instanceof RegistryError)) return false
+  const code = systemCode(error.cause) ?? ''
+  return error.status === 400 || code === 'ECONNRESET' || code === 'EPIPE' || code.startsWith('HPE_')
 }
 
 /** Reads a small answer to its end, so that its connection can be used again. */

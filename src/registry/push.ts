@@ -12,7 +12,7 @@ import { repositoryScope } from './auth.js'
 import type { RegistryClient } from './client.js'
 import { together } from './together.js'
 import { bodyInMemory } from './transport.js'
-import { type ChunkPolicy, defaultChunkPolicy, type OpenBlob, uploadBlob } from './upload.js'
+import { type ChunkPolicy, defaultChunkPolicy, type OpenBlob, openEmptyUpload, smallBlobBytes, uploadBlob } from './upload.js'
 
 /** A manifest or index as bytes. */
 export interface ManifestBytes {
@@ -30,11 +30,20 @@ export interface PushRequest {
   readonly blobs: readonly (Descriptor | Promise<Descriptor>)[]
   /** Called once all blobs are known and there. */
   readonly manifest: () => ManifestBytes | Promise<ManifestBytes>
-  /** What can be done while the registry takes the manifest: by then all blobs are there. */
-  readonly meanwhile?: () => void
+  /** How many of the blobs are sure to be new and small, known before they are made: their uploads are opened at once. */
+  readonly newBlobs?: number
+  readonly meanwhile?: Meanwhile
   /** In progress events. */
   readonly progressId: string
   readonly chunks?: ChunkPolicy
+}
+
+/** What can be done here while the registry has something to do. */
+export interface Meanwhile {
+  /** All bytes of blobs are on their way. */
+  readonly blobsSent?: () => void | Promise<void>
+  /** All blobs are in the registry, and it takes the manifest. */
+  readonly manifestSent?: () => void | Promise<void>
 }
 
 /** What the push needs of the store. */
@@ -56,9 +65,6 @@ export interface PushResult {
   readonly uploadedBytes: number
 }
 
-/** Blobs up to this size may be sent without a question. */
-const smallBytes = 64 * 1024
-
 /** Pushes one image. One blob that fails stops the rest, and no manifest is pushed then. */
 export async function pushImage(
   client: RegistryClient,
@@ -66,30 +72,47 @@ export async function pushImage(
   ports: PushPorts,
   ctx: Context,
 ): Promise<PushResult> {
-  const { target, progressId } = request
+  const { target, progressId, meanwhile } = request
   const counts = { uploaded: 0, mounted: 0, existed: 0, uploadedBytes: 0 }
   const claimed = new Set<string>()
-  await together(ctx, request.blobs, async (pending, inner) => {
+  const uploads = Array.from({ length: request.newBlobs ?? 0 }, () => awaitedLater(openEmptyUpload(client, target, ctx)))
+  let notSent = request.blobs.length
+  let besides: Promise<void> | undefined
+  const countSent = (): void => {
+    notSent -= 1
+    if (notSent === 0) besides = awaitedLater(afterSending(meanwhile?.blobsSent))
+  }
+  const sendBlobs = together(ctx, request.blobs, async (pending, inner) => {
+    const onSending = atMostOnce(countSent)
     const blob = await orAborted(pending, inner.signal)
     // Foreign layers stay where their urls say; a layer that comes twice goes once.
-    if (claimed.has(blob.digest) || isForeign(blob)) return
+    const isSent = claimed.has(blob.digest) || isForeign(blob)
     claimed.add(blob.digest)
+    if (isSent) return onSending()
+    const isNew = blob.size <= smallBlobBytes && ports.isNew?.(blob) === true
     const options = {
       openBlob: ports.openBlob,
       mountSources: ports.mountSources(blob),
-      isNew: blob.size <= smallBytes && ports.isNew?.(blob) === true,
+      isNew,
+      opened: isNew ? uploads.pop() : undefined,
+      onSending,
       chunks: request.chunks ?? defaultChunkPolicy,
       progressId,
     }
-    const outcome = await client.transfer(() => {
-      inner.signal.throwIfAborted()
-      return uploadBlob(client, target, blob, options, inner)
-    })
+    const outcome = await uploadBlob(client, target, blob, options, inner)
+    onSending()
     counts[outcome] += 1
     if (outcome === 'uploaded') counts.uploadedBytes += blob.size
   })
+  try {
+    await sendBlobs
+  } catch (error) {
+    // Nobody is left writing; what failed first is told.
+    await Promise.allSettled([besides])
+    throw error
+  }
   const sending = pushManifest(client, target, request.moreTags, await request.manifest(), ctx)
-  const [descriptor] = await Promise.all([sending, afterSending(request.meanwhile)])
+  const [descriptor] = await Promise.all([sending, besides, afterSending(meanwhile?.manifestSent)])
   return { descriptor, ...counts }
 }
 
@@ -115,10 +138,24 @@ export async function pushManifest(
 }
 
 /** A request is written before timers and immediates have their turn. */
-async function afterSending(work: (() => void) | undefined): Promise<void> {
+async function afterSending(work: (() => void | Promise<void>) | undefined): Promise<void> {
   if (work === undefined) return
   await new Promise((resolve) => setImmediate(resolve))
-  work()
+  await work()
+}
+
+function atMostOnce(work: () => void): () => void {
+  let isDone = false
+  return () => {
+    if (!isDone) work()
+    isDone = true
+  }
+}
+
+/** Keeps a failure from ending the process before it is awaited. */
+function awaitedLater<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined)
+  return promise
 }
 
 async function putManifest(

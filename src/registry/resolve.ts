@@ -16,8 +16,9 @@ import { type Digest, digestOf, parseDigest } from '../core/digest.js'
 import { BuildError, RegistryError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
 import { bestPlatform, formatPlatform, type Platform } from '../core/platform.js'
-import { familiarReference, familiarRepository, type Reference } from '../core/reference.js'
+import { familiarReference, type Reference } from '../core/reference.js'
 import { repositoryScope } from './auth.js'
+import { blobRequest } from './blob-request.js'
 import type { RegistryClient, RegistryRequest } from './client.js'
 import { configLimitBytes, manifestLimitBytes, type ParsedManifest, parseConfig, parseManifest } from './manifest.js'
 import type { WireResponse } from './transport.js'
@@ -234,25 +235,6 @@ function manifestRequest(reference: Reference, method: 'GET' | 'HEAD'): Omit<Reg
     subject: familiarReference(reference),
     headers: { accept: acceptedTypes },
   }
-}
-
-/** A request for a blob of a repository. */
-export function blobRequest(
-  source: BlobSource,
-  blob: { readonly digest: Digest },
-  method: 'GET' | 'HEAD',
-  accept: readonly number[],
-): RegistryRequest {
-  const { registry, repository } = source
-  const target = `/v2/${repository}/blobs/${blob.digest}`
-  const subject = `blob ${blob.digest} of ${familiarRepository({ registry, repository })}`
-  return { registry, repository, method, target, scopes: [repositoryScope(repository, 'pull')], accept, subject }
-}
-
-/** Where blobs are: a `Reference` is one. */
-export interface BlobSource {
-  readonly registry: string
-  readonly repository: string
 }
 
 /** The error for bytes that are not the ones asked for. */

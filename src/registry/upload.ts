@@ -10,10 +10,10 @@ import { RegistryError } from '../core/errors.js'
 import { familiarRepository } from '../core/reference.js'
 import { collect } from '../io/stream.js'
 import { repositoryScope } from './auth.js'
+import { type BlobSource, blobRequest } from './blob-request.js'
 import { discard, type RegistryClient, type RegistryRequest } from './client.js'
 import { TransientRegistryError } from './errors.js'
 import { blobItem, reportSkipped, TransferProgress } from './progress.js'
-import { type BlobSource, blobRequest } from './resolve.js'
 import { Retries } from './retry.js'
 import { bodyInMemory, type WireBody, type WireResponse } from './transport.js'
 
@@ -30,6 +30,10 @@ export interface UploadOptions {
   readonly mountSources: readonly string[]
   /** Nobody is known to have it, and it is small: sent without asking first, which is as right and one round trip less. */
   readonly isNew?: boolean
+  /** For a new blob: where `openEmptyUpload` has opened an upload for it. */
+  readonly opened?: Promise<URL> | undefined
+  /** Called when the bytes are on their way. */
+  readonly onSending?: () => void
   readonly chunks: ChunkPolicy
   readonly progressId: string
 }
@@ -58,15 +62,32 @@ export async function uploadBlob(
     reportSkipped(ctx, options.progressId, blob, 'already exists')
     return 'existed'
   }
-  const opened = await openUpload(client, target, blob, options.mountSources, ctx)
-  if (opened.mountedFrom !== undefined) {
-    reportSkipped(ctx, options.progressId, blob, `mounted from ${opened.mountedFrom}`)
-    return 'mounted'
+  const send = async (): Promise<UploadOutcome> => {
+    ctx.signal.throwIfAborted()
+    const opened: OpenedUpload =
+      options.opened === undefined
+        ? await openUpload(client, target, blob, options.mountSources, ctx)
+        : { location: await options.opened }
+    if (opened.mountedFrom !== undefined) {
+      reportSkipped(ctx, options.progressId, blob, `mounted from ${opened.mountedFrom}`)
+      return 'mounted'
+    }
+    const progress = new TransferProgress(ctx, options.progressId, blobItem(blob), blob.size)
+    await new Upload(client, target, blob, options, progress, ctx).run(opened.location)
+    progress.done()
+    return 'uploaded'
   }
-  const progress = new TransferProgress(ctx, options.progressId, blobItem(blob), blob.size)
-  await new Upload(client, target, blob, options, progress, ctx).run(opened.location)
-  progress.done()
-  return 'uploaded'
+  return blob.size <= smallBlobBytes ? send() : client.transfer(send)
+}
+
+/** Blobs up to this size wait for no place among the transfers, may be sent without a question, and are read whole. */
+export const smallBlobBytes = 64 * 1024
+
+/** Opens an upload before it is known what will be in it. An upload that gets nothing is forgotten by the registry. */
+export async function openEmptyUpload(client: RegistryClient, target: BlobSource, ctx: Context): Promise<URL> {
+  const subject = `an upload to ${familiarRepository({ registry: target.registry, repository: target.repository })}`
+  const request = { ...uploadRequest(target, subject, 'POST', `/v2/${target.repository}/blobs/uploads/`), accept: [202] }
+  return locationOf(target, (await client.fetch(request, answerLimitBytes, ctx)).answer)
 }
 
 /** Asks whether a repository has a blob: one HEAD. */
@@ -76,6 +97,11 @@ export async function hasBlob(client: RegistryClient, target: BlobSource, blob: 
   return answer.status === 200
 }
 
+interface OpenedUpload {
+  readonly mountedFrom?: string
+  readonly location: URL
+}
+
 /** Starts an upload, or has the blob mounted. A registry that will not mount opens an upload in the same answer (202). */
 async function openUpload(
   client: RegistryClient,
@@ -83,7 +109,7 @@ async function openUpload(
   blob: Descriptor,
   mountSources: readonly string[],
   ctx: Context,
-): Promise<{ readonly mountedFrom?: string; readonly location: URL }> {
+): Promise<OpenedUpload> {
   const prefix = `${target.registry}/`
   const from = mountSources.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length))
   for (const repository of from.filter((name) => name !== target.repository).slice(0, 3)) {
@@ -102,7 +128,7 @@ async function postUpload(
   from: string | undefined,
   ctx: Context,
 ): Promise<WireResponse> {
-  const base = uploadRequest(target, blob, 'POST', `/v2/${target.repository}/blobs/uploads/`)
+  const base = uploadRequest(target, nameOf(target, blob), 'POST', `/v2/${target.repository}/blobs/uploads/`)
   if (from === undefined) return (await client.fetch({ ...base, accept: [202] }, answerLimitBytes, ctx)).answer
   const query = new URLSearchParams({ mount: blob.digest, from })
   const scopes = [...base.scopes, repositoryScope(from, 'pull')]
@@ -118,11 +144,17 @@ async function postUpload(
 }
 
 const answerLimitBytes = 64 * 1024
-const smallBodyBytes = 64 * 1024
 
-function uploadRequest(target: BlobSource, blob: Descriptor, method: string, to: string | URL): Omit<RegistryRequest, 'accept'> {
-  const { registry, repository } = target
-  const subject = `blob ${blob.digest} of ${familiarRepository({ registry, repository })}`
+function nameOf({ registry, repository }: BlobSource, blob: Descriptor): string {
+  return `blob ${blob.digest} of ${familiarRepository({ registry, repository })}`
+}
+
+function uploadRequest(
+  { registry, repository }: BlobSource,
+  subject: string,
+  method: string,
+  to: string | URL,
+): Omit<RegistryRequest, 'accept'> {
   return { registry, repository, method, target: to, scopes: [repositoryScope(repository, 'pull,push')], subject }
 }
 
@@ -209,7 +241,7 @@ class Upload {
 
   /** Asks an upload how far it has come. */
   async #uploaded(location: URL): Promise<{ readonly location: URL; readonly bytes: number }> {
-    const request = { ...uploadRequest(this.#target, this.#blob, 'GET', location), accept: [204] }
+    const request = { ...uploadRequest(this.#target, nameOf(this.#target, this.#blob), 'GET', location), accept: [204] }
     const { answer } = await this.#client.fetch(request, answerLimitBytes, this.#ctx)
     const last = /^(?:bytes=)?0-(\d+)$/.exec(answer.headers.range?.toString() ?? '')?.[1]
     const bytes = last === undefined ? 0 : Number(last) + 1
@@ -221,8 +253,7 @@ class Upload {
   }
 
   async #put(location: URL, part: Part): Promise<void> {
-    const url = new URL(location)
-    url.searchParams.set('digest', this.#blob.digest)
+    const url = new URL(`${location.href}${location.search === '' ? '?' : '&'}digest=${encodeURIComponent(this.#blob.digest)}`)
     const answer = await this.#send('PUT', url, part, [201, 204])
     const digest = answer.headers['docker-content-digest']
     if (digest !== undefined && digest !== this.#blob.digest && String(digest).startsWith('sha256:')) {
@@ -237,15 +268,17 @@ class Upload {
     const headers: Record<string, string> = { 'content-type': 'application/octet-stream' }
     if (method === 'PATCH') headers['content-range'] = `${part.start}-${part.start + part.size - 1}`
     const body = await this.#body(part)
-    const request = { ...uploadRequest(this.#target, this.#blob, method, url), accept, headers, body }
-    const answer = await this.#client.send(request, this.#ctx)
+    const request = { ...uploadRequest(this.#target, nameOf(this.#target, this.#blob), method, url), accept, headers, body }
+    const sending = this.#client.send(request, this.#ctx)
+    this.#options.onSending?.()
+    const answer = await sending
     await discard(answer)
     return answer
   }
 
   /** Small ones are read whole: a stream costs more than its bytes. */
   async #body(part: Part): Promise<WireBody> {
-    if (part.size > smallBodyBytes) return { size: part.size, open: () => this.#bytes(part) }
+    if (part.size > smallBlobBytes) return { size: part.size, open: () => this.#bytes(part) }
     return bodyInMemory(await collect(await this.#bytes(part)))
   }
 

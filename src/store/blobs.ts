@@ -22,7 +22,7 @@ import { Readable } from 'node:stream'
 import { type Digest, digestFromHex, digestOf, hexOf } from '../core/digest.js'
 import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
-import { writeFileAtomic } from '../io/fs.js'
+import { writeFileAtomic, writeFileSynced } from '../io/fs.js'
 import type { Session } from './session.js'
 import type { Blobs } from './types.js'
 
@@ -50,6 +50,7 @@ export function openBlobs(session: Session): Blobs {
     read: async (blob, limitBytes = defaultReadLimit) => readBlob(session, blob, limitBytes),
     write: (bytes, expected, signal) => writeBlob(session, bytes, expected, signal),
     writeBytes: (bytes) => writeSmall(session, bytes),
+    keepBytes: (bytes) => keepSmall(session, bytes),
     temporaryPath: () => session.lease().temporaryPath(),
     adopt: (path, digest) => adoptFile(session, path, digest),
   }
@@ -183,16 +184,38 @@ function mismatchedInput(expected: Wanted, size: number, isMore: boolean): Store
 }
 
 function writeSmall(session: Session, bytes: Uint8Array | string): Digest {
-  const digest = digestOf(bytes)
-  const path = session.layout.blob(digest)
-  session.pin(`blob:${hexOf(digest)}`)
+  const { digest, path } = placeFor(session, bytes)
   if (isSame(path, bytes)) return digest
   try {
     writeFileAtomic(path, bytes, { sync: true })
   } catch (error) {
     throw asStoreError(error, path, bytes.length)
   }
+  noteSmall(session, bytes)
   return digest
+}
+
+async function keepSmall(session: Session, bytes: Uint8Array | string): Promise<Digest> {
+  const { digest, path } = placeFor(session, bytes)
+  if (isSame(path, bytes)) return digest
+  try {
+    await writeFileSynced(path, bytes)
+  } catch (error) {
+    throw asStoreError(error, path, bytes.length)
+  }
+  noteSmall(session, bytes)
+  return digest
+}
+
+function placeFor(session: Session, bytes: Uint8Array | string): { readonly digest: Digest; readonly path: string } {
+  const digest = digestOf(bytes)
+  session.pin(`blob:${hexOf(digest)}`)
+  return { digest, path: session.layout.blob(digest) }
+}
+
+/** A note for each manifest would cost more than it is worth. */
+function noteSmall(session: Session, bytes: Uint8Array | string): void {
+  if (bytes.length > smallSize) session.added(bytes.length)
 }
 
 /** A blob that was damaged is written anew: what is written this way is small enough to compare. */

@@ -60,6 +60,8 @@ export interface Blobs {
     signal: AbortSignal,
   ): Promise<{ readonly digest: Digest; readonly size: number }>
   writeBytes(bytes: Uint8Array | string): Digest
+  /** The same, without holding up this thread while the disk writes. */
+  keepBytes(bytes: Uint8Array | string): Promise<Digest>
   /** A path for a file that a worker will fill; removed with this process unless it is adopted. */
   temporaryPath(): string
   /** Makes a finished file from `temporaryPath` a blob; whoever wrote it has hashed it. */

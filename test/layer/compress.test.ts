@@ -10,8 +10,9 @@ import { type DiffID, type Digest, digestOf, hexOf } from '../../src/core/digest
 import type { BuildError } from '../../src/core/errors.js'
 import { collect } from '../../src/io/stream.js'
 import { compress, decompress, detectCompression } from '../../src/layer/compress.js'
+import { compressLayerTask } from '../../src/layer/compress-task.js'
 import { digestLayer } from '../../src/layer/digest.js'
-import { applyLayerTask, compressLayerTask } from '../../src/layer/tasks.js'
+import { applyLayerTask } from '../../src/layer/tasks.js'
 import { verifyStore } from '../../src/store/verify.js'
 import { tempDirectory, tempStore } from '../helpers/temp-store.js'
 

@@ -46,7 +46,7 @@ export const command = defineCommand({
         hint: 'give --output FILE, or redirect stdout',
       })
     }
-    const dest = output === undefined ? { stream: shell.stdout as unknown as NodeJS.WritableStream } : resolve(shell.cwd, output)
+    const dest = output === undefined ? { stream: shell.stdoutStream } : resolve(shell.cwd, output)
     const platform = values.platform === undefined ? undefined : readPlatform(values.platform)
     const { saveImages } = await import('../../engine/save.js')
     const operation = { id: 'save', title: 'Saving', name: `save ${positionals.join(' ')}`, quiet: values.quiet } as const
