@@ -5,10 +5,12 @@
  * traffic to the host's sockets. Starting one takes some 40 ms, so containers that run one after the other use the same;
  * those that run at once have one each. All end with the sandbox.
  */
+
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { endianness } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { awaitedLater, ifFulfilled } from '../src/core/awaited.js'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import { readTextIfExists } from '../src/io/fs.js'
 import { mount, mountFlags, unmount } from '../src/io/sys.js'
@@ -66,9 +68,8 @@ export class NetworkPool implements AsyncDisposable {
 
   /** Starts a private network that the first `acquire` will find. */
   warmUp(): void {
-    this.#warming ??= this.#open()
     // Whoever takes it gets the error.
-    this.#warming.catch(() => undefined)
+    this.#warming ??= awaitedLater(this.#open())
   }
 
   /** The network for one container. */
@@ -130,17 +131,14 @@ export class NetworkPool implements AsyncDisposable {
   /** Ends what waits for a container. The helpers have their signal when this returns. */
   rest(): void {
     for (const network of this.#idle.splice(0)) {
-      const ending = this.#end(network)
-      // What goes wrong is thrown when the pool is disposed of.
-      ending.catch(() => undefined)
-      this.#ending.push(ending)
+      this.#ending.push(awaitedLater(this.#end(network)))
     }
   }
 
   async #end(network: PrivateNetwork): Promise<void> {
     network.helper.ref()
     network.helper.kill('SIGKILL')
-    await network.helper.ended.catch(() => undefined)
+    await ifFulfilled(network.helper.ended)
     if (network.helper.pid !== undefined) {
       this.#host.forget(network.helper.pid)
       rmSync(join(this.#host.noteDirectory, String(network.helper.pid)), { force: true })
@@ -151,7 +149,7 @@ export class NetworkPool implements AsyncDisposable {
 
   /** The same for one that is still being started. */
   async stop(): Promise<void> {
-    const warming = await this.#warming?.catch(() => undefined)
+    const warming = await ifFulfilled(this.#warming)
     this.#warming = undefined
     if (warming !== undefined) this.#idle.push(warming)
     this.rest()

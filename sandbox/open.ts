@@ -1,8 +1,10 @@
 /**
  * `openSandbox`: the sandbox of one mille process. What costs time is started by the first container, nothing before.
  */
+
 import { join } from 'node:path'
 import { getuid } from 'node:process'
+import { ifFulfilled } from '../src/core/awaited.js'
 import { SandboxError, systemCode } from '../src/core/errors.js'
 import { isUsersNamespace, ownCapabilities } from './capabilities.js'
 import { cgroupVersion, hostHas, noteCgroupParent, usableLimits } from './cgroup.js'
@@ -93,17 +95,18 @@ class OciSandbox implements Sandbox {
   }
 
   warmUp(network: NetworkMode): void {
-    const start = this.#start()
-    // Whoever runs a container gets the error of a failed start.
-    start.then(({ networks }) => network === 'default' && networks.warmUp()).catch(() => undefined)
+    this.#whenStarted(this.#start(), ({ networks }) => {
+      if (network === 'default') networks.warmUp()
+    })
   }
 
   rest(): void {
-    this.#started?.then(
-      ({ networks }) => networks.rest(),
-      // Whoever ran a container got the error of a failed start.
-      () => undefined,
-    )
+    this.#whenStarted(this.#started, ({ networks }) => networks.rest())
+  }
+
+  /** Does nothing when it cannot start: whoever runs a container gets that error. */
+  #whenStarted(start: Promise<Started> | undefined, work: (started: Started) => void): void {
+    void ifFulfilled(start).then((started) => started && work(started))
   }
 
   /** The plan with the limits that can be had here. Says what cannot, once. */
@@ -159,7 +162,7 @@ class OciSandbox implements Sandbox {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const started = await this.#started?.catch(() => undefined)
+    const started = await ifFulfilled(this.#started)
     if (started === undefined) return
     // Helpers that have their signal need no guardian any more: all of them end at the same time.
     await started.networks.stop()

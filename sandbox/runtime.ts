@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { SandboxError, systemCode } from '../src/core/errors.js'
-import { readTextIfExists, writeFileAtomic } from '../src/io/fs.js'
+import { readBytesIfExists, readTextIfExists, writeFileAtomic } from '../src/io/fs.js'
 import { unmount } from '../src/io/sys.js'
 import { type OciHost, ociConfig } from './drivers/oci.js'
 import { seccompProfile } from './drivers/seccomp.js'
@@ -188,18 +188,9 @@ async function compiledSeccomp(runtime: Runtime, choice: RuntimeChoice, bundle: 
   const none = { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore', ownSession: true, env: choice.env } as const
   const created = await startProcess(runtimeArguments('create', runtime, choice.state, bundle, id), none).ended
   if (created.code !== 0) return {}
-  const program = readIfExists(join(choice.state.runtimeRoot, id, 'seccomp.bpf'))
+  const program = readBytesIfExists(join(choice.state.runtimeRoot, id, 'seccomp.bpf'))
   await captureProcess([runtime.path, '--root', choice.state.runtimeRoot, 'delete', '--force', id], choice.env)
   return program === undefined || program.length === 0 ? {} : { seccompProgram: program.toString('base64') }
-}
-
-function readIfExists(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw error
-  }
 }
 
 const probePlan: SandboxPlan = {

@@ -3,8 +3,10 @@
  *
  * A process is handed nothing by accident: its argv, its environment and its three streams are all that it gets.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
+import { awaitedLater } from '../src/core/awaited.js'
 
 /** Where one output stream goes. */
 export type OutputTarget = 'ignore' | 'inherit' | ((data: Uint8Array) => void)
@@ -100,13 +102,13 @@ function streamOf(target: OutputTarget): 'ignore' | 'inherit' | 'pipe' {
 }
 
 function endOf(child: ChildProcess): Promise<ProcessEnd> {
-  const ended = new Promise<ProcessEnd>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code, signal) => resolve({ code, signal }))
-  })
-  // Nobody may be waiting when a helper fails to start; whoever awaits `ended` still sees the rejection.
-  ended.catch(() => undefined)
-  return ended
+  // Nobody may be waiting yet when a helper fails to start.
+  return awaitedLater(
+    new Promise<ProcessEnd>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', (code, signal) => resolve({ code, signal }))
+    }),
+  )
 }
 
 function ignoreClosedPipe(error: NodeJS.ErrnoException): void {

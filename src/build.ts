@@ -50,7 +50,15 @@ const lossTries = 3
  * @throws DockerfileError with everything that is wrong in the Dockerfile
  * @throws BuildError of the step that failed, with its place; CancelledError when `options.signal` aborted
  */
-export function build(options: BuildOptions): Promise<BuildResult> {
+export async function build(options: BuildOptions): Promise<BuildResult> {
+  const { collect } = options
+  if (collect === undefined) return buildOnly(options)
+  const { buildAndCollect } = await import('./engine/collect.js')
+  const settings = engineDefaults(options)
+  return buildAndCollect(() => buildOnly(options), collect, { ...settings, emit: settings.onEvent })
+}
+
+function buildOnly(options: BuildOptions): Promise<BuildResult> {
   const { now, onEvent, signal } = engineDefaults(options)
   const recorder = openRecorder(options, randomName(25), now)
   const handle = (event: BuildEvent): void => {
@@ -118,6 +126,10 @@ export async function dryRun(options: BuildOptions): Promise<DryRunResult> {
 async function buildAll(engine: Engine, options: BuildOptions, id: string): Promise<BuildResult> {
   const startedAt = engine.settings.now()
   const names = (options.tags ?? []).map(requireReference)
+  if (options.outputs?.some((output) => 'annotations' in output)) {
+    const { refuseLostAnnotations } = await import('./engine/annotations.js')
+    refuseLostAnnotations(options, engine.settings.hostPlatform)
+  }
   await using scope = new Scope()
   const files = await openBuildFiles(options, engine, scope)
   const work: BuildWork = { id, startedAt, files, options, engine, layers: createLayers(engine) }

@@ -16,6 +16,7 @@ export {
 export { type ImportOptions, importImage } from './engine/import.js'
 export { type LoadedImage, type LoadOptions, loadImages } from './engine/load.js'
 export type {
+  AnnotationLevel,
   BuildOptions,
   BuildOutput,
   BuildResult,
@@ -23,8 +24,10 @@ export type {
   CompressionOptions,
   DockerfileSource,
   EngineOptions,
+  ImageAnnotation,
   PullPolicy,
   SecretSource,
 } from './engine/options.js'
 export { type SaveOptions, saveImages } from './engine/save.js'
 export { type PullOptions, type PullResult, type PushOptions, pullImage, pushImages } from './engine/transfer.js'
+export type { Amount, GcSettings } from './store/policy.js'

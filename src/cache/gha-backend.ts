@@ -11,12 +11,11 @@ import type { Descriptor } from '../core/descriptor.js'
 import { digestOf, hexOf } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import { collect, limited } from '../io/stream.js'
-import { blobItem, reportSkipped, TransferProgress } from '../registry/progress.js'
 import { defaultRetryPolicy, type RetryPolicy, retrying } from '../registry/retry.js'
 import type { Transport } from '../registry/transport.js'
 import { defaultBlockBytes, readAzureBlob, writeAzureBlob } from './azure-blob.js'
 import type { CacheBackend, FoundManifest, OpenBytes, PutOutcome } from './backend.js'
-import { checkedBlob, openQueue, type TransferQueue } from './blob-transfer.js'
+import { openQueue, skipBlob, type TransferQueue, uploadBlob } from './blob-transfer.js'
 import { oneBlock } from './blocks.js'
 import { fewChunkSizes } from './chunker.js'
 import { type CacheService, openCacheService, scopesOf, type TokenScope } from './gha-service.js'
@@ -117,17 +116,12 @@ class GhaBackend implements CacheBackend {
     this.#queue ??= openQueue(transfers)
     return (await this.#queue).add(async () => {
       for (let number = 1; number <= mostNames; number++) {
-        if (await this.hasBlob(blob, ctx)) {
-          reportSkipped(ctx, progressId, blob, 'already exists')
-          return 'existed' as const
-        }
+        if (await this.hasBlob(blob, ctx)) return skipBlob(blob, progressId, ctx)
         const key = number === 1 ? keyOf(blob) : `${keyOf(blob)}.${number}`
         const address = await this.#service.create(key, ctx)
         if (address === undefined) continue
-        const progress = new TransferProgress(ctx, progressId, blobItem(blob), blob.size)
-        await this.#fill(address, key, blob.size, checkedBlob(await open(), blob, progress), ctx)
-        progress.done()
-        return 'uploaded' as const
+        const send = (bytes: AsyncIterable<Uint8Array>): Promise<void> => this.#fill(address, key, blob.size, bytes, ctx)
+        return uploadBlob(blob, open, progressId, send, ctx)
       }
       throw new BuildError('CACHE_EXPORT_FAILED', `others reserved blob ${blob.digest} in ${this.name} and did not write it`)
     })

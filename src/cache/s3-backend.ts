@@ -11,11 +11,10 @@ import type { Descriptor } from '../core/descriptor.js'
 import { digestOf, hexOf } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import { collect, limited } from '../io/stream.js'
-import { blobItem, reportSkipped, TransferProgress } from '../registry/progress.js'
 import { defaultRetryPolicy } from '../registry/retry.js'
 import type { Transport } from '../registry/transport.js'
 import type { CacheBackend, FoundManifest, OpenBytes, PutOutcome } from './backend.js'
-import { checkedBlob, openQueue, type TransferQueue } from './blob-transfer.js'
+import { openQueue, skipBlob, type TransferQueue, uploadBlob } from './blob-transfer.js'
 import { oneBlock } from './blocks.js'
 import { mountChunkSizes } from './chunker.js'
 import type { S3CacheSettings } from './places.js'
@@ -113,14 +112,10 @@ class S3Backend implements CacheBackend {
   ): Promise<PutOutcome> {
     this.#uploads ??= openQueue(this.#settings.uploadParallelism ?? 4)
     return (await this.#uploads).add(async () => {
-      if (await this.hasBlob(blob, ctx)) {
-        reportSkipped(ctx, progressId, blob, 'already exists')
-        return 'existed' as const
-      }
-      const progress = new TransferProgress(ctx, progressId, blobItem(blob), blob.size)
-      await this.#objects.put(this.#keyOf(blob), blob.size, checkedBlob(await open(), blob, progress), ctx)
-      progress.done()
-      return 'uploaded' as const
+      if (await this.hasBlob(blob, ctx)) return skipBlob(blob, progressId, ctx)
+      const send = (bytes: AsyncIterable<Uint8Array>): Promise<void> =>
+        this.#objects.put(this.#keyOf(blob), blob.size, bytes, ctx)
+      return uploadBlob(blob, open, progressId, send, ctx)
     })
   }
 

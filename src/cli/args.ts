@@ -187,9 +187,7 @@ function listIn(text: string | undefined): readonly string[] {
 
 function readValue(text: string, spec: FlagSpec, from: string): unknown {
   if (spec.choices !== undefined && !spec.choices.includes(text)) {
-    throw new UsageError('USAGE_BAD_FLAG', `${from} is "${text}", expected one of ${spec.choices.join(', ')}`, {
-      hint: didYouMean(text, spec.choices),
-    })
+    throw badValue(from, text, `one of ${spec.choices.join(', ')}`, didYouMean(text, spec.choices))
   }
   switch (spec.type) {
     case 'boolean':
@@ -208,22 +206,40 @@ function readValue(text: string, spec: FlagSpec, from: string): unknown {
 function readBoolean(text: string, from: string): boolean {
   if (/^(1|t|true)$/i.test(text)) return true
   if (/^(0|f|false)$/i.test(text)) return false
-  throw new UsageError('USAGE_BAD_FLAG', `${from} is "${text}", expected true or false`)
+  throw badValue(from, text, 'true or false')
 }
 
 function readNumber(text: string, from: string, pattern: RegExp, expected: string): number {
   if (pattern.test(text)) return Number(text)
-  throw new UsageError('USAGE_BAD_FLAG', `${from} is "${text}", expected ${expected}`)
+  throw badValue(from, text, expected)
 }
 
 /** Reads a size as docker does: `512`, `64k`, `1.5g`, `20MiB`, `2gb`; units are powers of 1024. */
-export function parseBytes(text: string, from: string): number {
+export function parseBytes(text: string, from: string, expected = 'a size such as 512m or 2g'): number {
   const match = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i.exec(text)
   if (match === null) {
-    throw new UsageError('USAGE_BAD_FLAG', `${from} is "${text}", expected a size such as 512m or 2g`)
+    throw badValue(from, text, expected)
   }
   const power = 'kmgtp'.indexOf((match[2] ?? '').toLowerCase() || '?') + 1
   const bytes = Math.floor(Number(match[1]) * 1024 ** power)
   if (Number.isSafeInteger(bytes)) return bytes
   throw new UsageError('USAGE_BAD_FLAG', `${from} is "${text}", the most that can be asked for is 8p`)
+}
+
+/**
+ * What a variable that turns something off says; it is on unless told.
+ *
+ * @throws UsageError for a value that is neither
+ */
+export function isOn(env: Readonly<Record<string, string | undefined>>, name: string): boolean {
+  const text = env[name] ?? ''
+  if (/^(off|0|f|false|no)$/i.test(text)) return false
+  if (text === '' || /^(on|1|t|true|yes)$/i.test(text)) return true
+  throw badValue(name, text, 'on or off')
+}
+
+/** The error for a value that a flag (`from` begins with `-`) or an environment variable cannot have. */
+export function badValue(from: string, text: string, expected: string, hint?: string): UsageError {
+  const code = from.startsWith('-') ? 'USAGE_BAD_FLAG' : 'USAGE_BAD_VARIABLE'
+  return new UsageError(code, `${from} is "${text}", expected ${expected}`, { hint })
 }

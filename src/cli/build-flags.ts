@@ -2,11 +2,11 @@
 import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { UsageError } from '../core/errors.js'
-import { type Platform, parsePlatform, platformMatches, platformOf } from '../core/platform.js'
+import { type Platform, parsePlatform, platformOf } from '../core/platform.js'
 import type { BuildOptions, BuildOutput, SecretSource } from '../engine/options.js'
 import type { SshSource } from '../ops/ssh-agent.js'
 import { annotateOutputs, readAnnotations } from './annotations.js'
-import type { FlagTable, FlagValues } from './args.js'
+import { type FlagTable, type FlagValues, isOn } from './args.js'
 import { readAttestations } from './attest-flags.js'
 import { readBuildVolumes } from './build-volumes.js'
 import { isTrueField, readAssignments, readFields } from './csv.js'
@@ -26,7 +26,11 @@ export const buildFlags = {
     help: 'Say more of the image: type=provenance,… or type=sbom,…; index or referrers alone says how that is kept',
   },
   allow: { type: 'list', value: 'right', help: 'Give RUN steps a right: network.host or security.insecure' },
-  annotation: { type: 'list', value: '[level:]key=value', help: "Set an annotation of the image's manifest" },
+  annotation: {
+    type: 'list',
+    value: '[level:]key=value',
+    help: "Annotate the image's manifest; the level is manifest, manifest[os/arch], index, manifest-descriptor or index-descriptor",
+  },
   'build-arg': { type: 'list', value: 'name[=value]', help: 'Set an ARG; without a value, to that of the environment' },
   'build-context': { type: 'list', value: 'name=path', help: 'Another context: a directory, URL, image or layout' },
   'cache-from': {
@@ -171,8 +175,8 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
     shmSizeBytes: values['shm-size'],
     ...readLimitFlags(values),
     jobs: readJobs(values.jobs),
-    history: !/^(0|f|false|no|off)$/i.test(shell.env.MILLE_HISTORY ?? ''),
-    outputs: annotate(readOutputs(values, shell), values, platforms),
+    history: isOn(shell.env, 'MILLE_HISTORY'),
+    outputs: annotateOutputs(readOutputs(values, shell), readAnnotations(values.annotation, hostPlatform())),
     push: values.push,
     attestations: readAttestations(values),
     verifyReproducible: values['verify-reproducible'],
@@ -182,20 +186,6 @@ export function readBuildFlags(values: Values, shell: Shell): Omit<BuildOptions,
 /** SOURCE_DATE_EPOCH of the environment is a build argument, as buildx has it. */
 function epochIn({ SOURCE_DATE_EPOCH: epoch }: Shell['env']): Record<string, string> {
   return epoch ? { SOURCE_DATE_EPOCH: epoch } : {}
-}
-
-/** Without --platform the target is this machine. */
-function annotate(outputs: readonly BuildOutput[] | undefined, values: Values, platforms: readonly Platform[] | undefined) {
-  const host = platformOf(process.platform, process.arch)
-  const isTarget = (platform: Platform): boolean => (platforms ?? [host]).some((target) => platformMatches(platform, target))
-  const annotations = readAnnotations(values.annotation, host)
-  const onlyOne = annotations.find(({ platform }) => platform !== undefined)
-  if (onlyOne !== undefined && (platforms ?? []).length > 1) {
-    throw new UsageError('USAGE_BAD_FLAG', '--annotation for one of several platforms is not supported yet', {
-      hint: 'leave the platform out, or build each platform by itself',
-    })
-  }
-  return annotateOutputs(outputs, annotations, isTarget)
 }
 
 function refuse(values: Values): void {
@@ -228,9 +218,13 @@ function readLabels(texts: readonly string[]): Record<string, string> {
   )
 }
 
+function hostPlatform(): Platform {
+  return platformOf(process.platform, process.arch)
+}
+
 /** One or several; undefined: none was given. */
 function readPlatforms(texts: readonly string[]): Platform[] | undefined {
-  const host = platformOf(process.platform, process.arch)
+  const host = hostPlatform()
   const platforms = words(texts).map((text) => {
     const platform = text === 'local' ? host : parsePlatform(text, host)
     if (platform !== undefined) return platform

@@ -1,7 +1,8 @@
 /** What the `history` commands share: build records by people's words for them, and the list of all. */
 import { basename, join } from 'node:path'
 import { BuildError, UsageError } from '../core/errors.js'
-import { type BuildFile, type BuildRecord, listBuilds, processStart, readBuild } from '../store/builds.js'
+import { processState } from '../io/process-state.js'
+import { type BuildFile, type BuildRecord, listBuilds, readBuild } from '../store/builds.js'
 import { refuseNewer } from '../store/layout.js'
 import { humanAge, humanSeconds } from './human.js'
 import { printRows, type Row } from './listing.js'
@@ -47,7 +48,7 @@ export function findBuild(text: string, shell: Shell): FoundBuild {
 
 /** How a build ended; one whose process is gone was killed. */
 export function statusOf({ status, process }: BuildRecord): string {
-  const isThere = process !== undefined && processStart(process.pid) === process.started
+  const isThere = process !== undefined && processState(process.pid)?.started === process.started
   if (status === 'running') return isThere ? 'Running' : 'Killed'
   return `${status.slice(0, 1).toUpperCase()}${status.slice(1)}`
 }

@@ -1,7 +1,7 @@
 /** What `--explain` prints: which steps ran, or would run, and why, for people or as JSON. */
 import type { StepChange } from '../core/reason.js'
 import type { LoggedStep } from '../engine/step-log.js'
-import { humanSeconds } from './human.js'
+import { humanSeconds, waitedText } from './human.js'
 
 /** What a report is of: a build, or with `dryRun` what it would do. */
 export interface ExplainReport {
@@ -28,14 +28,17 @@ export function explainText({ dryRun, steps }: ExplainReport): string {
   return head + shown.map(stepText).join('')
 }
 
-function stepText({ name, status, durationMs, reason }: LoggedStep): string {
+function stepText(step: LoggedStep): string {
+  const { name, status, durationMs, reason } = step
   if (reason === undefined) return ''
+  const waited = waitedText(step)
   const time = durationMs === undefined ? '' : `  ${humanSeconds(durationMs)}`
   const mark = { failed: '  FAILED', 'may-run': '  unless that leaves the same files' }[status as string] ?? ''
   const details = (reason.changes ?? []).flatMap(changeLines)
   const lines = [
     `${name.replaceAll(/\s+/g, ' ')}${time}`,
     `  why: ${reason.text}${mark}`,
+    ...(waited === undefined ? [] : [`  ${waited}`]),
     ...details.map((line) => `    ${line}`),
   ]
   return `\n${lines.join('\n')}\n`

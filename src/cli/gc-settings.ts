@@ -1,7 +1,6 @@
 /** The limits of collections as people write them: in MILLE_GC_… and in the flags of `mille prune`. */
-import { UsageError } from '../core/errors.js'
 import type { Amount, GcSettings } from '../store/policy.js'
-import { parseBytes } from './args.js'
+import { badValue, isOn, parseBytes } from './args.js'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -11,11 +10,7 @@ type Environment = Readonly<Record<string, string | undefined>>
  * @throws UsageError for a value that is none
  */
 export function readGcSettings(env: Environment): GcSettings | undefined {
-  const { MILLE_GC: power = '' } = env
-  if (/^(off|0|f|false|no)$/i.test(power)) return undefined
-  if (power !== '' && !/^(on|1|t|true|yes)$/i.test(power)) {
-    throw new UsageError('USAGE_BAD_FLAG', `MILLE_GC is "${power}", expected on or off`)
-  }
+  if (!isOn(env, 'MILLE_GC')) return undefined
   return {
     maxUsed: amountIn(env, 'MILLE_GC_MAX_USED'),
     reserved: amountIn(env, 'MILLE_GC_RESERVED'),
@@ -30,17 +25,19 @@ function amountIn(env: Environment, name: string): Amount | undefined {
 }
 
 /** Reads a size such as `20GB`, or a part of the disk such as `10%`. */
-export function parseAmount(text: string, from: string): Amount {
+function parseAmount(text: string, from: string): Amount {
   const percent = /^(\d+(?:\.\d+)?) ?%$/.exec(text)?.[1]
-  if (percent === undefined) return { bytes: parseBytes(text, from) }
-  if (Number(percent) > 100) throw new UsageError('USAGE_BAD_FLAG', `${from} is "${text}", expected at most 100%`)
+  if (percent === undefined) {
+    return { bytes: parseBytes(text, from, 'a size such as 20GB or a part of the disk such as 10%') }
+  }
+  if (Number(percent) > 100) throw badValue(from, text, 'at most 100%')
   return { percent: Number(percent) }
 }
 
 function readKeepDuration(text: string): number {
   const ms = text === '0' ? 0 : parseDuration(text)
   if (ms !== undefined) return ms
-  throw new UsageError('USAGE_BAD_FLAG', `MILLE_GC_KEEP_DURATION is "${text}", expected a length of time such as 48h or 60d`)
+  throw badValue('MILLE_GC_KEEP_DURATION', text, 'a length of time such as 48h or 60d')
 }
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }

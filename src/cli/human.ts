@@ -1,6 +1,7 @@
 /** Sizes, times and ages as docker prints them, and tables. */
 import type { BuildEvent } from '../core/context.js'
 import { displayWidth, printableLine, truncateToWidth } from '../core/width.js'
+import type { RecordedStep } from '../store/builds.js'
 
 const sizeUnits = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
 
@@ -28,11 +29,24 @@ export function humanSeconds(ms: number): string {
 export function waitingText({ process, work, atMs }: Extract<BuildEvent, { type: 'waiting' }>): string {
   if (process === undefined) return `waiting for another process, which ${work}`
   const since = Math.max(0, Math.round((atMs - process.sinceMs) / 1000))
-  const command = truncateToWidth(printableLine(process.command), longestCommand)
-  return `waiting for process ${process.pid} (${command}, since ${since} s), which ${work}`
+  const command = shownCommand(process)
+  const { pid, isStopped = false } = process
+  if (!isStopped) return `waiting for process ${pid} (${command}, since ${since} s), which ${work}`
+  return `waiting for process ${pid}, which is stopped: continue it with "kill -CONT ${pid}", or end it (${command}, since ${since} s, ${work})`
+}
+
+/** How long a step waited: `waited 3.2s for process 4711 (mille build -t app .)`; undefined for one that did not. */
+export function waitedText({ waitedMs, waitedFor }: Pick<RecordedStep, 'waitedMs' | 'waitedFor'>): string | undefined {
+  if (waitedMs === undefined) return undefined
+  const who = waitedFor === undefined ? 'another process' : `process ${waitedFor.pid} (${shownCommand(waitedFor)})`
+  return `waited ${humanSeconds(waitedMs)} for ${who}`
 }
 
 const longestCommand = 120
+
+function shownCommand({ command }: { readonly command: string }): string {
+  return truncateToWidth(printableLine(command), longestCommand)
+}
 
 /** A length of time as docker words it: `2 weeks`, `About an hour`, `Less than a second`. */
 export function humanDuration(ms: number): string {

@@ -25,6 +25,8 @@ interface Step {
   readonly number: number
   readonly name: string
   startedAtMs: number
+  /** Since when it waits for which work of other processes. */
+  readonly waits: Map<string, number>
   readonly decoders: readonly [StringDecoder, StringDecoder]
   /** Output that has no line end yet, for stdout and stderr. */
   readonly partial: [string, string]
@@ -69,8 +71,15 @@ class PlainDisplay {
   /** What comes after a wait counts from its end: the time of a step that is run here after all is its own. */
   #wait(event: Extract<BuildEvent, { type: 'waiting' }>): void {
     const step = this.#stepOf(event)
-    if (event.isOver) step.startedAtMs = event.atMs
-    else this.#line(step, waitingText(event))
+    const sinceMs = step.waits.get(event.work) ?? event.atMs
+    if (event.isOver) {
+      step.startedAtMs = event.atMs
+      step.waits.delete(event.work)
+      this.#line(step, `waited ${humanSeconds(event.atMs - sinceMs)}`)
+    } else {
+      step.waits.set(event.work, sinceMs)
+      this.#line(step, waitingText(event))
+    }
   }
 
   #stepOf(event: { readonly id: string; readonly name?: string; readonly atMs: number }): Step {
@@ -80,6 +89,7 @@ class PlainDisplay {
       number: this.#steps.size + 1,
       name: event.name ?? event.id,
       startedAtMs: event.atMs,
+      waits: new Map(),
       decoders: [new StringDecoder('utf8'), new StringDecoder('utf8')],
       partial: ['', ''],
       items: new Map(),

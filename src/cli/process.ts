@@ -14,10 +14,8 @@ export interface Interrupts {
   readonly exitCode: () => number | undefined
   /** Stops the work as a signal does. */
   readonly stop: (exitCode: number) => void
-  /** A result could not be written: the work stops, and the program ends with that error. */
-  readonly failOutput: (error: unknown) => void
-  /** A stream whose errors are looked for when the command has ended: they are told late. */
-  readonly watch: (stream: NodeJS.WriteStream) => void
+  /** A stream whose errors are looked for when the command has ended. */
+  readonly watch: (stream: { readonly errored: Error | null }) => void
   /** Why results could not be written; undefined when all were, or when nobody wanted to read them. */
   readonly unwritten: () => BuildError | undefined
   /** From now on signals go to `handler` and stop nothing. */
@@ -54,19 +52,14 @@ export function listenForSignals(): Interrupts {
     reportError(error, true)
     process.exit(exitCodes.bug)
   })
-  let failure: BuildError | undefined
-  const failOutput = (error: unknown): void => {
-    failure ??= outputError(error)
-    stop(exitCodes.failed)
-  }
-  const streams: NodeJS.WriteStream[] = []
-  const watch = (stream: NodeJS.WriteStream): void => void streams.push(stream)
-  const unwritten = (): BuildError | undefined => failure ?? streams.map(({ errored }) => outputError(errored)).find(Boolean)
-  return { signal: controller.signal, exitCode: () => code, stop, failOutput, watch, unwritten, take }
+  const streams: { readonly errored: Error | null }[] = []
+  const watch: Interrupts['watch'] = (stream) => void streams.push(stream)
+  const unwritten = (): BuildError | undefined => streams.map(({ errored }) => outputError(errored)).find((error) => error)
+  return { signal: controller.signal, exitCode: () => code, stop, watch, unwritten, take }
 }
 
-function outputError(error: unknown): BuildError | undefined {
-  if (!(error instanceof Error) || systemCode(error) === 'EPIPE' || isCancellation(error)) return undefined
+function outputError(error: Error | null): BuildError | undefined {
+  if (error === null || systemCode(error) === 'EPIPE' || isCancellation(error)) return undefined
   const why = systemCode(error) === 'ENOSPC' ? 'no space is left' : error.message
   return new BuildError('OUTPUT_UNWRITABLE', `the output cannot be written: ${why}`, { cause: error })
 }
@@ -78,8 +71,8 @@ export function isCancellation(error: unknown): boolean {
 
 /** The shell of this process. */
 export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell {
-  const stdoutStream = lazily(() => openStream(interrupts))
-  const stdout = lazily(() => openDirect(1, interrupts) ?? stdoutStream())
+  const stdoutStream = lazily(() => openStdoutStream(interrupts))
+  const stdout = lazily(() => openStdout(interrupts))
   const stderr = lazily(() => openDirect(2, interrupts) ?? guarded(process.stderr, interrupts))
   const color = lazily(() => wantsColor(process.env, stderr()))
   const warn = (diagnostic: Diagnostic): void => {
@@ -151,23 +144,27 @@ export function reportError(error: unknown, verbose: boolean): void {
   process.stderr.write(renderError(error, { color, verbose }))
 }
 
-/** Where results are written, for what needs no shell. */
+/** Where results go; that one could not be written ends the program with an error. */
 export function openStdout(interrupts: Interrupts): Output {
-  return openDirect(1, interrupts) ?? openStream(interrupts)
+  return openDirect(1, interrupts) ?? openStdoutStream(interrupts)
 }
 
-function openStream(interrupts: Interrupts): NodeJS.WriteStream {
+function openStdoutStream(interrupts: Interrupts): NodeJS.WriteStream {
   interrupts.watch(process.stdout)
   return guarded(process.stdout, interrupts)
 }
 
-/** A reader that went away (`mille … | head`) stops the work like a signal; nothing more is written then. */
+/** What is written to a stream that does not take it stops the work: a reader that went away (`mille … | head`) like a signal. */
 function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): NodeJS.WriteStream {
   stream.on('error', (error) => {
     // A pipeline into the stream that was cancelled ends it with that.
     if (interrupts.exitCode() !== undefined && isCancellation(error)) return
     if (systemCode(error) === 'EPIPE') interrupts.stop(exitCodes.brokenPipe)
-    else if (stream === process.stdout) interrupts.failOutput(error)
+    else if (stream === process.stdout) {
+      // Node forgets the error at once: this stream can be written to again.
+      interrupts.watch({ errored: error })
+      interrupts.stop(exitCodes.failed)
+    }
   })
   return stream
 }
@@ -179,29 +176,35 @@ function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): NodeJS.Wri
 function openDirect(fd: 1 | 2, interrupts: Interrupts): Output | undefined {
   const stats = fstatSync(fd)
   if (!stats.isFile() && !stats.isFIFO() && !(stats.isCharacterDevice() && stats.rdev === nullDevice)) return undefined
-  let isOpen = true
+  const state: { errored: Error | null } = { errored: null }
+  if (fd === 1) interrupts.watch(state)
   return {
     isTTY: false,
     write(text) {
-      const bytes = typeof text === 'string' ? Buffer.from(text) : text
-      for (let at = 0; at < bytes.length && isOpen; ) {
-        try {
-          at += writeSync(fd, bytes, at)
-        } catch (error) {
-          if (systemCode(error) === 'EPIPE') {
-            isOpen = false
-            interrupts.stop(exitCodes.brokenPipe)
-          }
-          // Somebody else has made the pipe non-blocking, and its reader is slow.
-          else if (systemCode(error) === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
-          else {
-            isOpen = false
-            if (fd === 1) interrupts.failOutput(error)
-          }
-        }
+      if (state.errored !== null) return false
+      try {
+        writeWhole(fd, typeof text === 'string' ? Buffer.from(text) : text)
+        return true
+      } catch (error) {
+        if (systemCode(error) === undefined) throw error
+        state.errored = error as Error
+        if (systemCode(error) === 'EPIPE') interrupts.stop(exitCodes.brokenPipe)
+        else if (fd === 1) interrupts.stop(exitCodes.failed)
+        return false
       }
-      return isOpen
     },
+  }
+}
+
+function writeWhole(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at)
+    } catch (error) {
+      // Somebody else has made the pipe non-blocking, and its reader is slow.
+      if (systemCode(error) !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
   }
 }
 

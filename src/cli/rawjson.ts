@@ -29,7 +29,7 @@ function messageOf(event: BuildEvent, started: Map<string, string>): object | un
     case 'vertex-done':
       return { vertexes: [finished(event, started)] }
     case 'waiting':
-      return { statuses: [waitStatus(event, started)] }
+      return { statuses: waitStatuses(event, started) }
     case 'log': {
       const data = Buffer.from(event.data).toString('base64')
       return { logs: [{ vertex: event.id, stream: event.stream, data, timestamp: timeOf(event.atMs) }] }
@@ -51,13 +51,20 @@ function messageOf(event: BuildEvent, started: Map<string, string>): object | un
   }
 }
 
-/** A status without an amount; it is over when another of the same id says so. */
-function waitStatus(event: Extract<BuildEvent, { type: 'waiting' }>, started: Map<string, string>): object {
-  const key = `wait ${event.id}`
-  const text = event.isOver ? (started.get(`${key} text`) ?? waitingText(event)) : waitingText(event)
-  if (!event.isOver) started.set(key, timeOf(event.atMs)).set(`${key} text`, text)
-  const status = { id: text, vertex: event.id, current: 0, timestamp: timeOf(event.atMs), started: started.get(key) }
-  return event.isOver ? { ...status, completed: timeOf(event.atMs) } : { ...status, process: event.process }
+/** A status without an amount; it is over when another of the same id says so. What it says may change: then one ends and another begins. */
+function waitStatuses(event: Extract<BuildEvent, { type: 'waiting' }>, open: Map<string, string>): object[] {
+  const { id: vertex, atMs, isOver, process } = event
+  const timestamp = timeOf(atMs)
+  const key = `wait ${vertex} ${event.work}`
+  const [since = timestamp, known] = open.get(key)?.split('\n') ?? []
+  const ended = known === undefined ? [] : [{ id: known, vertex, current: 0, timestamp, started: since, completed: timestamp }]
+  if (isOver) {
+    open.delete(key)
+    return ended
+  }
+  const text = waitingText(event)
+  open.set(key, `${timestamp}\n${text}`)
+  return [...ended, { id: text, vertex, current: 0, timestamp, started: timestamp, process }]
 }
 
 function finished(event: Extract<BuildEvent, { type: 'vertex-done' }>, started: ReadonlyMap<string, string>): object {

@@ -13,7 +13,7 @@ import type { DiffID } from '../core/digest.js'
 import { BuildError, SandboxError, StoreError, systemCode } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
 import { fsPath } from '../core/path-bytes.js'
-import { isResolvedUser, parseGroup, parsePasswd, resolveUser } from '../core/users.js'
+import { homeOf, isResolvedUser, parseGroup, parsePasswd, resolveUser, withHome } from '../core/users.js'
 import type { FileView } from '../core/view.js'
 import { Scope } from '../io/scope.js'
 import { layerFiles, uncovered } from '../store/layer-files.js'
@@ -62,7 +62,7 @@ export async function runContainer(image: StoredImage, options: RunOptions, port
   const mounts = await planMounts(config, options, { scope, files, hostLowers, store })
   const plan: SandboxPlan = {
     argv: process.argv,
-    env: process.env.some((word) => word.startsWith('HOME=')) ? process.env : [...process.env, `HOME=${home}`],
+    env: withHome(process.env, home),
     cwd: process.cwd,
     user,
     hostname,
@@ -124,7 +124,7 @@ function findUser(process: ContainerProcess, files: FileView): { readonly user: 
       hint: 'give a number with --user, or add the user to the image',
     })
   }
-  return { user: found, home: passwd.find(({ uid }) => uid === found.uid)?.home ?? '/' }
+  return { user: found, home: homeOf(found.uid, passwd) }
 }
 
 function readText(files: FileView, path: string): string {

@@ -6,12 +6,10 @@
  * both begin with a checksum: a damaged memo is a forgotten one, and costs only time.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Digest, parseDigest } from '../core/digest.js'
-import { systemCode } from '../core/errors.js'
 import { decodePath, encodePath } from '../core/path-bytes.js'
-import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
+import { readBytesIfExists, readTextIfExists, writeFileAtomic } from '../io/fs.js'
 import type { ContextEntry } from './tree.js'
 
 /** What is known of one file's content. */
@@ -150,7 +148,7 @@ export class FileMemo {
 
 /** The rows of a memo file; none when it is missing or damaged. */
 function loadRows(path: string): SavedRows {
-  const bytes = readIfExists(path)
+  const bytes = readBytesIfExists(path)
   if (bytes === undefined || bytes.length <= digestBytes) return noRows
   const body = bytes.subarray(digestBytes)
   if (!createHash('sha256').update(body).digest().equals(bytes.subarray(0, digestBytes))) return noRows
@@ -180,13 +178,4 @@ function isSame(stamps: ArrayLike<number>, at: number, { size, mtimeMs, ctimeMs,
     stamps[at + 3] === ino &&
     stamps[at + 4] === dev
   )
-}
-
-function readIfExists(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw error
-  }
 }

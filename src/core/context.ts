@@ -19,6 +19,8 @@ export interface WorkingProcess {
   readonly command: string
   /** When it began with what is waited for, ms since 1970. */
   readonly sinceMs: number
+  /** It was stopped (Ctrl-Z, SIGSTOP) and keeps what it has until it is continued or ended. */
+  readonly isStopped?: true
 }
 
 /** What happens during a build, a pull, a push. `atMs` is milliseconds since 1970. */
@@ -41,7 +43,7 @@ export type BuildEvent =
       /** Set when the step failed or was cancelled: one line for the progress. */
       readonly error?: string
     }
-  /** Another process does the same work, and this one waits; or it does so no longer. */
+  /** Another process does the same work, and this one waits; or it does so no longer. Said again when the other one is stopped or goes on. */
   | {
       readonly type: 'waiting'
       readonly id: string

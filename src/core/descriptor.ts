@@ -58,7 +58,7 @@ export type Compression = 'none' | 'gzip' | 'zstd'
 
 /** The compression that a layer media type names, or undefined when it is not a layer type that mille knows. */
 export function layerCompression(mediaType: string): Compression | undefined {
-  switch (mediaType) {
+  switch (distributable(mediaType)) {
     case mediaTypes.ociLayer:
     case mediaTypes.dockerLayer:
       return 'none'
@@ -70,6 +70,18 @@ export function layerCompression(mediaType: string): Compression | undefined {
     default:
       return undefined
   }
+}
+
+/** Layers that were not meant to be handed on have types of their own, for the same bytes (image-spec, layer.md). */
+function distributable(mediaType: string): string {
+  return mediaType
+    .replace('.image.layer.nondistributable.v1.', '.image.layer.v1.')
+    .replace('.image.rootfs.foreign.diff.', '.image.rootfs.diff.')
+}
+
+/** True for a layer that may not be handed on and lies at its `urls`. */
+export function isForeign({ mediaType, urls }: Descriptor): boolean {
+  return (urls?.length ?? 0) > 0 && distributable(mediaType) !== mediaType
 }
 
 /** True for a media type that is a list of manifests. */

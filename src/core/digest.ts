@@ -3,9 +3,9 @@
  *
  * Three branded strings with the same text form keep bytes as stored (`Digest`), the uncompressed tar of a layer
  * (`DiffID`) and a stack of layers (`ChainID`) from being mixed up. Spec: OCI image-spec, descriptor.md "Digests" and
- * config.md "Layer ChainID". Only sha256 is produced and accepted.
+ * config.md "Layer ChainID". Only sha256 is produced; what lies in a registry may be named by sha512, too.
  */
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 
 declare const digestBrand: unique symbol
 declare const diffIdBrand: unique symbol
@@ -19,6 +19,7 @@ export type DiffID = string & { readonly [diffIdBrand]: true }
 export type ChainID = string & { readonly [chainIdBrand]: true }
 
 const sha256Pattern = /^sha256:[0-9a-f]{64}$/
+const sha512Pattern = /^sha512:[0-9a-f]{128}$/
 
 /** True when `text` is `sha256:` and 64 lower-case hex digits. */
 export function isDigest(text: string): text is Digest {
@@ -33,6 +34,31 @@ export function parseDigest(text: string): Digest | undefined {
 /** Reads a DiffID from text, or undefined when it is not a sha256 digest. */
 export function parseDiffId(text: string): DiffID | undefined {
   return sha256Pattern.test(text) ? (text as DiffID) : undefined
+}
+
+/** True for what the specification lets a registry name content by: a sha256 or a sha512 digest. */
+export function isContentDigest(text: string): text is Digest {
+  return sha256Pattern.test(text) || sha512Pattern.test(text)
+}
+
+/** A hash of the kind that `digest` is. */
+export function hashLike(digest: Digest): Hash {
+  return createHash(digest.slice(0, digest.indexOf(':')))
+}
+
+/** The digest of bytes, of the kind that `digest` is: to compare the two. */
+export function digestLike(digest: Digest, bytes: Uint8Array): Digest {
+  return finishLike(digest, hashLike(digest).update(bytes))
+}
+
+/** What a hash of `hashLike` came to, as a digest. */
+export function finishLike(digest: Digest, hash: Hash): Digest {
+  return `${digest.slice(0, digest.indexOf(':'))}:${hash.digest('hex')}` as Digest
+}
+
+/** True for two digests of the same kind that are not the same: what has one of them does not have the other. */
+export function contradicts(said: string, digest: Digest): boolean {
+  return said !== digest && isContentDigest(said) && said.length === digest.length
 }
 
 /** The digest of bytes or of UTF-8 text. */

@@ -115,6 +115,7 @@ export type ErrorCode =
   | 'USAGE_UNKNOWN_FLAG'
   | 'USAGE_BAD_FLAG'
   | 'USAGE_BAD_ARGUMENT'
+  | 'USAGE_BAD_VARIABLE'
   | 'CANCELLED'
 
 /** What every `BuildError` can carry besides its message. */

@@ -3,7 +3,7 @@
  *
  * Grammar: distribution/reference. `debian` is `docker.io/library/debian:latest` in full and `debian` when printed.
  */
-import { type Digest, parseDigest } from './digest.js'
+import { type Digest, isContentDigest } from './digest.js'
 
 /** A parsed image name. `tag` is set unless a digest alone names the image. */
 export interface Reference {
@@ -29,9 +29,9 @@ export function parseReference(text: string): Reference | ReferenceProblem {
   if (text === '') return { problem: 'the image name is empty' }
   const [name = '', digestText, extra] = text.split('@')
   if (extra !== undefined) return { problem: `"${text}" has more than one @` }
-  const digest = digestText === undefined ? undefined : parseDigest(digestText)
+  const digest = digestText !== undefined && isContentDigest(digestText) ? digestText : undefined
   if (digestText !== undefined && digest === undefined) {
-    return { problem: `"${digestText}" is no sha256 digest (sha256: and 64 lower-case hex digits)` }
+    return { problem: `"${digestText}" is no digest (sha256: and 64 lower-case hex digits, or sha512: and 128)` }
   }
   const { path, tag } = splitTag(name)
   if (tag !== undefined && !tagPattern.test(tag)) return { problem: `"${tag}" is no valid tag` }

@@ -75,6 +75,16 @@ export function resolveUser(
   return { uid, gid: group?.gid ?? Number(groupText), additionalGids: [] }
 }
 
+/** The home directory of `uid`; `/` for one that is not listed, as docker has it. */
+export function homeOf(uid: number, passwd: readonly PasswdEntry[]): string {
+  return passwd.find((entry) => entry.uid === uid)?.home ?? '/'
+}
+
+/** The environment with HOME in it. Given here, for some runtimes leave it out for a user who is not listed. */
+export function withHome(env: readonly string[], home: string): readonly string[] {
+  return env.some((word) => word.startsWith('HOME=')) ? env : [...env, `HOME=${home}`]
+}
+
 /** True when `resolveUser` found ids. */
 export function isResolvedUser(value: ResolvedUser | UserProblem): value is ResolvedUser {
   return 'uid' in value

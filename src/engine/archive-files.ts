@@ -4,9 +4,11 @@
  * The archive may be hostile: names are only compared, never opened; the number of entries and the memory are bounded; a
  * file named by a digest must have it.
  */
+
 import { createReadStream, statSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import type { Readable } from 'node:stream'
+import { awaitedLater } from '../core/awaited.js'
 import { type Digest, digestOf, parseDigest } from '../core/digest.js'
 import { BuildError, systemCode } from '../core/errors.js'
 import { collect } from '../io/stream.js'
@@ -99,9 +101,8 @@ async function readEntries(source: Readable, into: Collected, blobs: Blobs, sign
   const { default: tarStream } = await import('tar-stream')
   const tar = tarStream.extract()
   const { pipeline } = await import('node:stream/promises')
-  const feeding = pipeline(openPeeked(await peekArchive(source)), tar, { signal })
-  // Rejections come out of the loop as well; this only keeps them from ending the process before.
-  feeding.catch(() => undefined)
+  // A rejection comes out of the loop as well, and earlier.
+  const feeding = awaitedLater(pipeline(openPeeked(await peekArchive(source)), tar, { signal }))
   let entries = 0
   let memory = 0
   try {

@@ -7,9 +7,10 @@ import type { DescribedAttestation } from '../exporter/attestation.js'
 import type { ArchiveEntry, ArchiveName } from '../exporter/docker-archive.js'
 import type { LayoutImage } from '../exporter/oci-layout.js'
 import type { Sink } from '../exporter/sink.js'
+import { annotated, annotationsOf, refuseNoIndex } from './annotations.js'
 import type { Engine } from './engine.js'
 import { requireReference } from './images.js'
-import type { BuildOutput } from './options.js'
+import type { BuildOutput, ImageAnnotation } from './options.js'
 import { choiceOf, describeWithBlobs, mainImage, type OutputWork, saidOf, timesOf } from './outputs.js'
 
 /** Writes the images of a build. Returns the index, or the manifest of the one image. */
@@ -19,18 +20,20 @@ export async function exportArchive(
   { engine, layers, assembler, isIndex, names, epoch, attestations, annotate }: OutputWork,
 ): Promise<Descriptor> {
   const images = await assembler.images(timesOf(output, epoch))
-  const options = { choice: choiceOf(output), format: 'oci' as const, annotations: output.annotations ?? {}, annotate }
+  const { annotations } = output
+  const shared = { choice: choiceOf(output), format: 'oci' as const, annotate }
   const all = [...names, ...(output.names ?? []).map(requireReference)]
   const described: AttestedImage[] = []
   for (const image of images) {
     const pending = saidOf(image, attestations)
+    const options = { ...shared, annotations: annotationsOf(annotations, 'manifest', image.platform) }
     described.push({ image, described: await describeWithBlobs(image, options, id, engine, layers), attestations: pending })
   }
   const storage = { storage: attestations?.storage ?? 'index', ociArtifact: output.ociArtifact ?? false } as const
-  const entry = await archiveEntry(described, { isIndex, names: all, ...storage }, engine)
+  const entry = await archiveEntry(described, { isIndex, names: all, annotations, ...storage }, engine)
   const form = output.type === 'docker' ? 'docker' : 'oci'
   await writeArchive([entry], form, output.dest, output.tar ?? true, engine)
-  return entry.index?.descriptor ?? entry.images[0].described.descriptor
+  return annotated(entry.index?.descriptor ?? entry.images[0].described.descriptor, entry.annotations)
 }
 
 /** An image of an archive, and what is said about it. */
@@ -44,6 +47,7 @@ export interface ArchiveEntryOptions {
   readonly names: readonly Reference[]
   readonly storage: BuildAttestations['storage']
   readonly ociArtifact: boolean
+  readonly annotations?: readonly ImageAnnotation[] | undefined
 }
 
 /** Images as one entry of an archive; where it is an index, with the index that lists them in their order. */
@@ -58,10 +62,20 @@ export async function archiveEntry(
   const attestations = await attestImages(images, options)
   const { describeIndex, indexEntry } = await import('../exporter/manifest.js')
   const listed = options.storage === 'index' ? attestations.map(({ descriptor }) => descriptor) : []
-  const manifests = [...images.map(({ image, described }) => indexEntry(image, described)), ...listed]
-  const index = options.isIndex || listed.length > 0 ? describeIndex(manifests, 'oci') : undefined
+  const isIndex = options.isIndex || listed.length > 0
+  refuseNoIndex(options.annotations, isIndex)
+  const entries = images.map(({ image, described }) =>
+    annotated(indexEntry(image, described), annotationsOf(options.annotations, 'manifest-descriptor', image.platform)),
+  )
+  const ofIndex = annotationsOf(options.annotations, 'index')
+  const index = isIndex ? describeIndex([...entries, ...listed], 'oci', ofIndex) : undefined
+  const annotations = annotationsOf(
+    options.annotations,
+    isIndex ? 'index-descriptor' : 'manifest-descriptor',
+    main.image.platform,
+  )
   const names = options.names.map(archiveName)
-  return { images: [main, ...images.filter((image) => image !== main)], index, names, attestations }
+  return { images: [main, ...images.filter((image) => image !== main)], index, names, attestations, annotations }
 }
 
 async function attestImages(

@@ -4,9 +4,11 @@
  * With `mode=max` the layers of a step go up as soon as its record is saved, while later steps run; with `mode=min` only the
  * layers of the result, once it is known. Layers of base images stay where their image is. The records come last.
  */
+
 import type { CacheBackend } from '../cache/backend.js'
 import { type CacheDocument, type CachedMount, type CacheEntry, type CacheLayer, countSteps } from '../cache/document.js'
 import { writeCache } from '../cache/write.js'
+import { awaitedLater } from '../core/awaited.js'
 import type { Context } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { DiffID, Digest } from '../core/digest.js'
@@ -106,12 +108,10 @@ class Target {
     for (const diffId of ownLayers(record)) this.#start(diffId)
   }
 
-  /** A failure is shown where it is awaited; until then it must not end the process. */
   #start(diffId: DiffID): Promise<Descriptor> {
     const known = this.#uploads.get(diffId)
     if (known !== undefined) return known
-    const upload = this.#send(diffId)
-    upload.catch(() => undefined)
+    const upload = awaitedLater(this.#send(diffId))
     this.#uploads.set(diffId, upload)
     return upload
   }

@@ -2,6 +2,7 @@
  * Cache mounts of RUN go from machine to machine: a new one starts with what a cache has of it, and with `mounts=true` those
  * that a build used are written to a cache, as chunks of which only the new ones move.
  */
+
 import { createReadStream, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -10,6 +11,7 @@ import { largestChunkBytes } from '../cache/chunker.js'
 import { type CacheDocument, type CachedMount, type MountChunk, mostBytes } from '../cache/document.js'
 import type { ChunkMountTask, CutChunk } from '../cache/mount-chunks.js'
 import { readCache } from '../cache/read.js'
+import { awaitedLater } from '../core/awaited.js'
 import type { Context } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
 import { type Digest, digestOf, hexOf } from '../core/digest.js'
@@ -127,10 +129,7 @@ async function* chunkBytes(
       while (next < chunks.length && next < i + window) {
         const chunk = chunks[next++]
         if (chunk === undefined) continue
-        const fetched = fetchChunk(chunk, backend, ctx)
-        // Awaited below, in its turn.
-        fetched.catch(() => undefined)
-        ahead.push(fetched)
+        ahead.push(awaitedLater(fetchChunk(chunk, backend, ctx)))
       }
       const bytes = await ahead.shift()
       if (bytes !== undefined) yield bytes

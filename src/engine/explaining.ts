@@ -30,10 +30,9 @@ export function createExplaining(
   const open = once(async (): Promise<Explanations[]> => {
     const { Explanations } = await import('../explain/explainer.js')
     const folder = store.directory('explain')
-    const { noCache = false } = options
-    return plans.map(
-      (plan) => new Explanations({ plan, folder, name: journalName(plan, files), noCache, now: settings.now, keep }),
-    )
+    const { noCache = false, verifyReproducible: verifies = false } = options
+    const shared = { folder, noCache, verifies, now: settings.now, keep }
+    return plans.map((plan) => new Explanations({ ...shared, plan, name: journalName(plan, files) }))
   })
   return {
     begin(steps) {

@@ -3,7 +3,7 @@
  * needs no network; layers stay there until something needs their files.
  */
 import type { Context } from '../core/context.js'
-import { type Digest, parseDiffId } from '../core/digest.js'
+import { type Digest, isDigest, parseDiffId } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
 import { formatPlatform, type Platform, platformMatches } from '../core/platform.js'
@@ -122,15 +122,18 @@ export function rememberImage(remote: RemoteImage, { store, settings }: Engine):
     const diffId = diffIds[i]
     // A layer whose files are here was verified; what another image says of it is not, and is not needed.
     if (diffId === undefined || store.layers.find(diffId)?.snapshot !== undefined) continue
-    const { mediaType, digest, size } = blob
-    store.layers.save({ diffId, size, blobs: [], sources: [], claims: [{ blob: { mediaType, digest, size }, source }] })
+    const { mediaType, digest, size, urls } = blob
+    const claimed = { mediaType, digest, size, ...(urls === undefined ? {} : { urls }) }
+    store.layers.save({ diffId, size, blobs: [], sources: [], claims: [{ blob: claimed, source }] })
   }
+  // The store names all by sha256: a manifest that uses other names is of no use to it, and a push makes one anew.
+  const isUsable = [manifest.config, ...manifest.layers].every(({ digest }) => isDigest(digest))
   const stored: StoredImage = {
     id,
     platform: platformOfConfig(config),
     diffIds,
     storedAt: settings.now(),
-    manifests: [remote.descriptor],
+    manifests: isUsable ? [remote.descriptor] : [],
     ...(config.created === undefined ? {} : { created: config.created }),
   }
   store.images.save(stored)

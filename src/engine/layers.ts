@@ -7,7 +7,7 @@
 import { rmSync } from 'node:fs'
 import type { Context } from '../core/context.js'
 import { type Descriptor, layerCompression, type Manifest } from '../core/descriptor.js'
-import { type DiffID, type Digest, digestFromHex, hexOf, shortHex } from '../core/digest.js'
+import { type DiffID, type Digest, digestFromHex, hexOf, isDigest, shortHex } from '../core/digest.js'
 import { BuildError, StoreError } from '../core/errors.js'
 import type { AppliedLayer } from '../layer/apply.js'
 import type { CompressLayerTask } from '../layer/compress-task.js'
@@ -104,8 +104,10 @@ export function createLayers(engine: Engine): EngineLayers {
       const known = { ...record, sources, blobs: [blob] }
       const limitBytes = caches?.blobOf(diffId)?.digest === blob.digest ? tarLimit(record.size) : undefined
       try {
-        await bringBlob(known, blob, progressId, ctx)
-        await unpackBlob(engine, known, blob, progressId, ctx, limitBytes)
+        if (isDigest(blob.digest)) await bringBlob(known, blob, progressId, ctx)
+        const found = isDigest(blob.digest) ? blob : await bringRenamed(engine, known, blob, progressId, ctx)
+        const named = found === blob ? known : { ...known, sources: [], blobs: [found] }
+        await unpackBlob(engine, named, found, progressId, ctx, limitBytes)
         return
       } catch (error) {
         ctx.signal.throwIfAborted()
@@ -175,7 +177,7 @@ async function blobOfAll(diffId: DiffID, pinned: readonly PinnedImage[], { store
     }
   }
   const [blob, ...others] = blobs.values()
-  if (blob === undefined || others.length > 0) return undefined
+  if (blob === undefined || others.length > 0 || !isDigest(blob.digest)) return undefined
   const { mediaType, digest, size } = blob
   return { mediaType, digest, size }
 }
@@ -305,6 +307,39 @@ async function fetchFromSources(
   throw last
 }
 
+/** Fetches a blob that is named by another digest than sha256. The store names it by that, and so does what is made of it. */
+async function bringRenamed(
+  engine: Engine,
+  record: LayerRecord,
+  blob: Descriptor,
+  progressId: string,
+  ctx: Context,
+): Promise<Descriptor> {
+  const { fetchBlob, verified } = await import('../registry/pull.js')
+  const client = await engine.openRegistry()
+  let last: unknown = missingLayer(record.diffId)
+  for (const source of record.sources) {
+    const place = placeOf(source)
+    let digest: Digest | undefined
+    const write: Parameters<typeof fetchBlob>[3] = async (bytes, _, signal) => {
+      digest = (await engine.store.blobs.write(verified(bytes, blob, place.registry), undefined, signal)).digest
+    }
+    try {
+      await client.transfer(() => fetchBlob(client, place, blob, write, progressId, ctx))
+      if (digest !== undefined) return { mediaType: blob.mediaType, digest, size: blob.size }
+    } catch (error) {
+      ctx.signal.throwIfAborted()
+      last = error
+    }
+  }
+  throw last
+}
+
+function placeOf(source: string): { readonly registry: string; readonly repository: string } {
+  const slash = source.indexOf('/')
+  return { registry: source.slice(0, slash), repository: source.slice(slash + 1) }
+}
+
 /** A repository, or a cache that an earlier operation was told of: credentials are not kept, so that some cannot be opened. */
 async function openSource(source: string, engine: Engine): Promise<FetchLayerBlob> {
   if (source.startsWith('cache+')) {
@@ -322,7 +357,6 @@ async function openSource(source: string, engine: Engine): Promise<FetchLayerBlo
   }
   const { fetchBlob } = await import('../registry/pull.js')
   const client = await engine.openRegistry()
-  const slash = source.indexOf('/')
-  const place = { registry: source.slice(0, slash), repository: source.slice(slash + 1) }
+  const place = placeOf(source)
   return (blob, write, progressId, ctx) => client.transfer(() => fetchBlob(client, place, blob, write, progressId, ctx))
 }

@@ -13,6 +13,7 @@ import { type Platform, platformOf } from '../core/platform.js'
 import type { StepReason } from '../core/reason.js'
 import type { Confinement } from '../graph/op.js'
 import type { SshSource } from '../ops/ssh-agent.js'
+import type { GcSettings } from '../store/policy.js'
 import type { LoggedStep } from './step-log.js'
 
 /** What every operation needs: where the store is, who is asked for what, and who listens. */
@@ -109,6 +110,18 @@ export interface SplitOptions {
   readonly platformSplit?: boolean | undefined
 }
 
+/** What of an image an annotation is for. Descriptors of manifests stand in the index. */
+export type AnnotationLevel = 'manifest' | 'index' | 'manifest-descriptor' | 'index-descriptor'
+
+/** An annotation of an image. */
+export interface ImageAnnotation {
+  readonly level: AnnotationLevel
+  /** Only the manifest for this platform; each. */
+  readonly platform?: Platform | undefined
+  readonly key: string
+  readonly value: string
+}
+
 /** Where an image goes, besides or instead of the store. */
 export type BuildOutput =
   /** Into the store, with `tags` and those of `names`; pushed when `push` is set. */
@@ -120,7 +133,8 @@ export type BuildOutput =
       readonly ociMediaTypes?: boolean | undefined
       /** Write attestations as OCI artifacts that refer to the image; false. */
       readonly ociArtifact?: boolean | undefined
-      readonly annotations?: Readonly<Record<string, string>> | undefined
+      /** What is for an index needs one (several platforms, attestations), and not only the store as its place. */
+      readonly annotations?: readonly ImageAnnotation[] | undefined
     } & CompressionOptions &
       TimestampOptions)
   /** An OCI layout or a docker archive: a tar at `dest`, to `stream`, or with `tar: false` a directory. */
@@ -131,7 +145,8 @@ export type BuildOutput =
       /** Write attestations as OCI artifacts that refer to the image; false. */
       readonly ociArtifact?: boolean | undefined
       readonly names?: readonly string[] | undefined
-      readonly annotations?: Readonly<Record<string, string>> | undefined
+      /** What is for an index needs one (several platforms, attestations), and not only the store as its place. */
+      readonly annotations?: readonly ImageAnnotation[] | undefined
     } & CompressionOptions &
       TimestampOptions)
   /** The root filesystem as files in a directory. */
@@ -260,6 +275,11 @@ export interface BuildOptions extends EngineOptions {
   readonly vcs?: Readonly<Record<string, string>> | undefined
   /** Keep a record of the build in the store; true. */
   readonly history?: boolean | undefined
+  /**
+   * Bring the store within these limits when the build has ended, if it is time for that: as the command line does with
+   * `MILLE_GC_…`; `{}` has the default limits. Nothing is removed without it.
+   */
+  readonly collect?: GcSettings | undefined
 }
 
 /** One step of a build, as it ended. */
@@ -301,4 +321,6 @@ export interface BuildResult {
   readonly caches: readonly CacheSummary[]
   /** For `--metadata-file`: buildx's keys. */
   readonly metadata: Readonly<Record<string, unknown>>
+  /** What the collection that `collect` asks for removed; absent where none took place. */
+  readonly collected?: { readonly count: number; readonly bytes: number }
 }

@@ -92,11 +92,14 @@ async function exportImage(
   const { engine, layers, assembler, isIndex, attestations } = work
   const images = await assembler.images(timesOf(output, work.epoch))
   const names = [...work.names, ...(output.names ?? []).map(requireReference)]
-  const annotations = output.annotations ?? {}
-  const isAnnotated = Object.keys(annotations).length > 0
+  const annotations = output.annotations ?? []
   await saveImages(images, attestations, engine)
-  if (isAnnotated && !push) {
-    for (const image of images) saveImage(engine, image, [await keptManifest(output, image, annotations, id, work)])
+  if (annotations.length > 0 && !push) {
+    const { annotationsOf } = await import('./annotations.js')
+    for (const image of images) {
+      const own = annotationsOf(annotations, 'manifest', image.platform)
+      saveImage(engine, image, [await keptManifest(output, image, own, id, work)])
+    }
   }
   for (const name of names) engine.store.images.setTag(tagOf(name, images, engine))
   if (!push) return undefined

@@ -1,5 +1,6 @@
 /** Pushes an image: layers go up while others are still being compressed, then config and manifest. */
 import type { BuildAttestations, PendingAttestation } from '../attest/pending.js'
+import { awaitedLater } from '../core/awaited.js'
 import type { Descriptor } from '../core/descriptor.js'
 import type { Digest } from '../core/digest.js'
 import type { Reference } from '../core/reference.js'
@@ -9,8 +10,10 @@ import { type DescribedImage, describeImage, describeIndex, indexEntry, type Man
 import { type ManifestBytes, type Meanwhile, pushImage, pushManifest } from '../registry/push.js'
 import { smallBlobBytes } from '../registry/upload.js'
 import type { LayerRecord, Store } from '../store/types.js'
+import { annotated, annotationsOf, refuseNoIndex } from './annotations.js'
 import { type Engine, once } from './engine.js'
 import { type EngineLayers, sourcesOf } from './layers.js'
+import type { ImageAnnotation } from './options.js'
 import { type Annotate, blobPorts, saveImage } from './outputs.js'
 
 /** An image and where it goes. */
@@ -21,7 +24,7 @@ interface PushWork {
   readonly names: readonly Reference[]
   readonly choice: BlobChoice
   readonly format: ManifestFormat
-  readonly annotations: Readonly<Record<string, string>>
+  readonly annotations: readonly ImageAnnotation[]
   /** More annotations, for the blobs of the layers in their order. */
   readonly annotate?: Annotate | undefined
   readonly progressId: string
@@ -54,7 +57,9 @@ export async function pushAll(
   layers: EngineLayers,
 ): Promise<{ readonly descriptor: Descriptor }> {
   const { images, storage, ociArtifact: _, ...common } = work
+  const { annotations } = work
   const isIndex = work.isIndex || (storage === 'index' && images.some(({ attestations }) => attestations.length > 0))
+  refuseNoIndex(annotations, isIndex)
   const names = isIndex ? work.names.map(({ registry, repository }) => ({ registry, repository })) : work.names
   const pushed: DescribedImage[] = []
   const entries: Descriptor[] = []
@@ -62,19 +67,21 @@ export async function pushAll(
   for (const each of images) {
     const described = await pushToRegistry({ ...common, ...each, names }, engine, layers)
     pushed.push(described)
-    entries.push(indexEntry(each.image, described))
+    const ofEntry = annotationsOf(annotations, 'manifest-descriptor', each.image.platform)
+    entries.push(annotated(indexEntry(each.image, described), ofEntry))
     if (each.attestations.length > 0) attested.push(await pushAttestations(each, described, work, engine))
   }
   const [first] = pushed
   if (first === undefined) throw new Error('a push has an image')
   if (!isIndex) return first
-  const { rawIndex, descriptor } = describeIndex([...entries, ...(storage === 'index' ? attested : [])], work.format)
+  const listed = [...entries, ...(storage === 'index' ? attested : [])]
+  const { rawIndex, descriptor } = describeIndex(listed, work.format, annotationsOf(annotations, 'index'))
   const client = await engine.openRegistry()
   const bytes = { mediaType: descriptor.mediaType, bytes: Buffer.from(rawIndex) }
   for (const { target, moreTags } of byRepository(work.names)) {
     await pushManifest(client, target, moreTags, bytes, engine.ctx)
   }
-  return { descriptor }
+  return { descriptor: annotated(descriptor, annotationsOf(annotations, 'index-descriptor')) }
 }
 
 /** Pushes what is said about an image that is there already, to every repository that it is in. */
@@ -95,8 +102,8 @@ async function pushAttestations(
   }
   for (const { target } of byRepository(names.map(({ registry, repository }) => ({ registry, repository })))) {
     const request = { target, moreTags: [], blobs: blobs.map((blob) => blob.descriptor), manifest, progressId }
-    await pushImage(client, request, ports, engine.ctx)
-    if (storage === 'index') continue
+    const { isReferrer } = await pushImage(client, request, ports, engine.ctx)
+    if (storage === 'index' || isReferrer) continue
     const { announceReferrer } = await import('../registry/referrers.js')
     const { platform: _, ...referrer } = descriptor
     await announceReferrer(client, target, described.descriptor.digest, referrer, engine.ctx)
@@ -120,13 +127,13 @@ async function pushToRegistry(work: PushWork, engine: Engine, layers: EngineLaye
   const made =
     original?.manifest.layers.map(async (blob) => blob) ??
     diffIds.map((diffId) => provideBlob(diffId, choice, ports, progressId, ctx))
-  // Each is awaited below; until then a rejection must not end the process.
-  for (const blob of made) blob.catch(() => undefined)
+  for (const blob of made) awaitedLater(blob)
   // Once: the inline cache has times in it.
   const describe = once(async (): Promise<DescribedImage> => {
     if (original !== undefined) return original
     const blobs = await Promise.all(made)
-    return describeImage(image, blobs, format, { ...annotations, ...work.annotate?.(image, blobs) })
+    const own = annotationsOf(annotations, 'manifest', image.platform)
+    return describeImage(image, blobs, format, { ...own, ...work.annotate?.(image, blobs) })
   })
   for (const { target, moreTags } of byRepository(work.names)) {
     const blobs = [original?.manifest.config ?? configOf(image, format), ...made]

@@ -10,7 +10,8 @@ import type { BuildEvent } from '../core/context.js'
 import { BuildError } from '../core/errors.js'
 import { formatPlatform } from '../core/platform.js'
 import { soundsSecret } from '../frontend/lint-env.js'
-import { type BuildRecord, buildStem, historyLimits, processStart, pruneBuilds, writeBuild } from '../store/builds.js'
+import { processState } from '../io/process-state.js'
+import { type BuildRecord, buildStem, historyLimits, pruneBuilds, writeBuild } from '../store/builds.js'
 import type { BuildOptions, BuildResult } from './options.js'
 import { StepLog } from './step-log.js'
 
@@ -58,7 +59,7 @@ export function openRecorder(options: BuildOptions, id: string, now: () => numbe
       if (isAnnounced || event.type !== 'vertex-started' || event.reason === undefined) return
       isAnnounced = true
       events.open(`${buildStem(folder(), startedAt, id)}.events`)
-      write({ process: { pid: process.pid, started: processStart(process.pid) ?? '' } })
+      write({ process: { pid: process.pid, started: processState(process.pid)?.started ?? '' } })
     },
     begin(makeFolder) {
       folder = makeFolder

@@ -82,7 +82,7 @@ export function pushImages(options: PushOptions): Promise<readonly Descriptor[]>
         names: [requireReference(name)],
         choice: { compression: 'gzip', force: false },
         format: 'oci',
-        annotations: {},
+        annotations: [],
         progressId: 'push',
         isAlone: true,
       } as const

@@ -33,6 +33,8 @@ export interface ExplainOptions {
   readonly name: JournalName
   /** `--no-cache`, or the stages of `--no-cache-filter`. */
   readonly noCache: boolean | readonly string[]
+  /** `--verify-reproducible`: no step of either build is looked for in the cache. */
+  readonly verifies: boolean
   readonly now: () => number
   /** False for a dry run: nothing is written. */
   readonly keep: boolean
@@ -76,6 +78,7 @@ export class Explanations {
   async explain(step: MissedStep, ctx: Context): Promise<StepReason> {
     const { vertex, key, content } = step
     if (this.#options.keep) await this.#keepLists(step)
+    if (this.#options.verifies) return { kind: 'no-cache', text: '--verify-reproducible' }
     if (vertex.ignoreCache) return this.#noCacheReason(vertex)
     const index = this.#steps.findIndex(({ id }) => id === vertex.id)
     const trace = this.#journal.steps[this.#matches.get(index) ?? -1]

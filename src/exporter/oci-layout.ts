@@ -38,6 +38,8 @@ export interface LayoutEntry {
   /** Undefined: the names are those of the only image. */
   readonly index: DescribedIndex | undefined
   readonly names: readonly LayoutName[]
+  /** Of its descriptor in `index.json`, beside its names. */
+  readonly annotations: Readonly<Record<string, string>>
   readonly attestations: readonly DescribedAttestation[]
 }
 
@@ -69,8 +71,9 @@ export async function writeLayout(
       await once(textFile(blobPath(descriptor), rawManifest))
     }
     if (entry.index !== undefined) await once(textFile(blobPath(entry.index.descriptor), entry.index.rawIndex))
-    index = addToIndex(index, entry.index?.descriptor ?? entry.images[0].described.descriptor, entry.names)
-    for (const { descriptor } of notIn(entry)) index = addToIndex(index, descriptor, [])
+    const { descriptor } = entry.index ?? entry.images[0].described
+    index = addToIndex(index, descriptor, entry.names, entry.annotations)
+    for (const { descriptor: beside } of notIn(entry)) index = addToIndex(index, beside, [])
   }
   await sink.file(textFile('oci-layout', '{"imageLayoutVersion":"1.0.0"}'), signal)
   await sink.file(textFile('index.json', JSON.stringify(index)), signal)
@@ -106,7 +109,12 @@ function isIndex(value: unknown): value is Index {
   return typeof value === 'object' && value !== null && 'manifests' in value && Array.isArray(value.manifests)
 }
 
-function addToIndex(index: Index | undefined, descriptor: Descriptor, names: readonly LayoutName[]): Index {
+function addToIndex(
+  index: Index | undefined,
+  descriptor: Descriptor,
+  names: readonly LayoutName[],
+  more: Readonly<Record<string, string>> = {},
+): Index {
   const tags = new Set(names.map(({ tag }) => tag))
   const kept = (index?.manifests ?? []).filter(({ digest, annotations }) => {
     const tag = annotations?.[refNameAnnotation]
@@ -114,10 +122,10 @@ function addToIndex(index: Index | undefined, descriptor: Descriptor, names: rea
   })
   const added =
     names.length === 0
-      ? [descriptor]
+      ? [Object.keys(more).length === 0 ? descriptor : { ...descriptor, annotations: { ...descriptor.annotations, ...more } }]
       : names.map(({ full, tag }) => ({
           ...descriptor,
-          annotations: { [imageNameAnnotation]: full, [refNameAnnotation]: tag },
+          annotations: { ...more, [imageNameAnnotation]: full, [refNameAnnotation]: tag },
         }))
   return { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [...kept, ...added] }
 }

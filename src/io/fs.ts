@@ -59,6 +59,29 @@ export function writeFileAtomic(path: string, bytes: Uint8Array | string, option
   }
 }
 
+/** The same with `sync`, during which this thread does other things. */
+export async function writeFileSynced(path: string, bytes: Uint8Array | string): Promise<void> {
+  const temporary = `${path}.${randomName(8)}.tmp`
+  const fd = openMakingParent(temporary, 0o644)
+  try {
+    try {
+      writeAll(fd, bytes)
+      await new Promise<void>((resolve, reject) => fsync(fd, (error) => (error === null ? resolve() : reject(error))))
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
+}
+
+function writeAll(fd: number, bytes: Uint8Array | string): void {
+  const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
+  for (let at = 0; at < buffer.length; ) at += writeSync(fd, buffer, at)
+}
+
 /** Where something is written to that a person named. */
 export type OutputPlace =
   /** `mode` is that of the file that is there. */
@@ -92,29 +115,6 @@ export function writeOutputFile(path: string, bytes: Uint8Array | string): void 
   const place = outputPlace(path)
   if (place.kind === 'stream') writeFileSync(place.path, bytes)
   else writeFileAtomic(place.path, bytes, { keptMode: place.mode })
-}
-
-/** The same with `sync`, during which this thread does other things. */
-export async function writeFileSynced(path: string, bytes: Uint8Array | string): Promise<void> {
-  const temporary = `${path}.${randomName(8)}.tmp`
-  const fd = openMakingParent(temporary, 0o644)
-  try {
-    try {
-      writeAll(fd, bytes)
-      await new Promise<void>((resolve, reject) => fsync(fd, (error) => (error === null ? resolve() : reject(error))))
-    } finally {
-      closeSync(fd)
-    }
-    renameSync(temporary, path)
-  } catch (error) {
-    rmSync(temporary, { force: true })
-    throw error
-  }
-}
-
-function writeAll(fd: number, bytes: Uint8Array | string): void {
-  const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
-  for (let at = 0; at < buffer.length; ) at += writeSync(fd, buffer, at)
 }
 
 function openMakingParent(path: string, mode: number): number {

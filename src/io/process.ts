@@ -64,7 +64,9 @@ export async function runProcess(file: string, args: readonly string[], options:
       })
     }
     // A program that ends without reading its input is no failure of ours: its exit code tells.
-    child.stdin.on('error', () => undefined)
+    child.stdin.on('error', (error) => {
+      if (!notRead.has(systemCode(error) ?? '')) stop(error)
+    })
     child.stdin.end(options.input)
     child.on('error', (error) => {
       failure ??= error
@@ -84,6 +86,8 @@ export async function runProcess(file: string, args: readonly string[], options:
     }
   })
 }
+
+const notRead: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_DESTROYED'])
 
 function killGroup(leader: number): void {
   try {

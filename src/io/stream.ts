@@ -1,5 +1,7 @@
 /** Small pieces for streams of bytes: count, limit, hash. Bytes pass through unchanged. */
+
 import { createHash } from 'node:crypto'
+import { awaitedLater } from '../core/awaited.js'
 import { BuildError, type ErrorCode } from '../core/errors.js'
 
 /** What `hashing` knows once its stream has ended. */
@@ -57,12 +59,13 @@ export async function* untilAborted(
   signal.throwIfAborted()
   const iterator = bytes[Symbol.asyncIterator]()
   let abort: (() => void) | undefined
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort)
-  })
-  // Raced below; between two races nobody listens.
-  aborted.catch(() => undefined)
+  // Between two races nobody listens.
+  const aborted = awaitedLater(
+    new Promise<never>((_, reject) => {
+      abort = () => reject(signal.reason)
+      signal.addEventListener('abort', abort)
+    }),
+  )
   let ended = false
   try {
     while (!ended) {
@@ -72,9 +75,10 @@ export async function* untilAborted(
     }
   } finally {
     if (abort !== undefined) signal.removeEventListener('abort', abort)
-    // Not awaited after an abort: a source that waits for bytes answers this when they come.
     const returned = ended ? undefined : iterator.return?.()
-    if (signal.aborted) returned?.catch(() => undefined)
+    // Not awaited after an abort: a source that waits for bytes answers this when they come. The reason of the abort is thrown,
+    // and what a source says that was given up for it is a consequence.
+    if (signal.aborted) void Promise.allSettled([returned])
     else await returned
   }
 }

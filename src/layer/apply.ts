@@ -2,36 +2,28 @@
  * Unpacks a layer tar into a snapshot directory in overlay form.
  *
  * For a worker: file calls are synchronous, with as few per file as can be, while decompression runs in the thread pool.
- * The tar may be hostile: names are resolved in `layer-root.ts`, files are made anew and never opened through a link,
- * sizes are bounded. Spec: OCI image-spec, layer.md, "Applying Changesets".
+ * The tar may be hostile: names are resolved in `layer-root.ts`, files are made anew (`entry-file.ts`), sizes are bounded. Spec: OCI image-spec, layer.md, "Applying Changesets".
  */
 import { createHash } from 'node:crypto'
 import {
   chmodSync,
-  closeSync,
-  constants,
-  fchmodSync,
-  fchownSync,
-  ftruncateSync,
-  futimesSync,
   lchownSync,
   linkSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
-  openSync,
   rmSync,
   type Stats,
   symlinkSync,
   unlinkSync,
   utimesSync,
-  writeSync,
 } from 'node:fs'
 import { type DiffID, diffIdFromHex } from '../core/digest.js'
 import { BuildError, systemCode } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
 import { asStoreError } from '../io/disk-error.js'
 import { deviceNumber, makeNode, setXattr } from '../io/sys.js'
+import { EntryFile } from './entry-file.js'
 import { LayerRoot, nameParts } from './layer-root.js'
 import { SnapshotList } from './snapshot-list.js'
 import { type TarEntry, TarReader, type TarVisitor } from './tar-reader.js'
@@ -93,11 +85,6 @@ export async function applyLayer(
   }
 }
 
-const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-/** Pieces of files that are looked at for being all zeros, which then become holes. */
-const holeSize = 64 << 10
-const zeros = Buffer.alloc(holeSize)
-
 /** Takes a tar in chunks and writes its files. `close` must be called at the end, whatever happened. */
 class Unpacker implements TarVisitor {
   readonly #root: LayerRoot
@@ -110,7 +97,7 @@ class Unpacker implements TarVisitor {
   readonly #times = new Map<string, number>()
   /** Bits that new files do not get by themselves. */
   readonly #mask = process.umask()
-  #file: { readonly fd: number; readonly hostPath: string; readonly entry: TarEntry; written: number } | undefined
+  #file: EntryFile | undefined
   #tarSize = 0
   #entries = 0
   #fileSizes = 0
@@ -148,7 +135,7 @@ class Unpacker implements TarVisitor {
   }
 
   close(): void {
-    if (this.#file !== undefined) closeSync(this.#file.fd)
+    this.#file?.close()
     this.#file = undefined
   }
 
@@ -188,45 +175,27 @@ class Unpacker implements TarVisitor {
   }
 
   data(bytes: Buffer, offset: number): void {
-    const file = this.#file
-    if (file === undefined) return
-    for (let at = 0; at < bytes.length; ) {
-      const end = file.entry.size < holeSize ? bytes.length : Math.min(bytes.length, at + holeSize)
-      const piece = bytes.subarray(at, end)
-      const isHole = piece.length === holeSize && piece.equals(zeros)
-      if (!isHole) for (let done = 0; done < piece.length; ) done += this.#write(file.fd, piece, done, offset + at)
-      if (!isHole) file.written = offset + end
-      at = end
-    }
-  }
-
-  #write(fd: number, piece: Buffer, done: number, offset: number): number {
-    return writeSync(fd, piece, done, piece.length - done, offset + done)
+    this.#file?.write(bytes, offset)
   }
 
   end(): void {
     const file = this.#file
     if (file === undefined) return
-    const { fd, hostPath, entry } = file
-    if (file.written < entry.size) ftruncateSync(fd, entry.size)
-    const isOwned = entry.uid !== 0 || entry.gid !== 0
-    if (isOwned) fchownSync(fd, entry.uid, entry.gid)
-    // Giving a file away takes its setuid bit; the umask took others.
-    if (isOwned || (entry.mode & (this.#mask | 0o7000)) !== 0) fchmodSync(fd, entry.mode)
+    const { hostPath, entry } = file
+    file.finish(this.#mask)
     try {
       this.#setXattrs(entry, hostPath)
     } catch (error) {
       throw explain(error, entry)
     }
-    futimesSync(fd, timeOf(entry.mtime), timeOf(entry.mtime))
-    this.#file = undefined
-    closeSync(fd)
+    file.setTime(timeOf(entry.mtime))
+    this.close()
   }
 
   #make(entry: TarEntry, hostPath: string, path: string): void {
     switch (entry.type) {
       case 'file':
-        this.#file = { fd: this.#createFile(entry, hostPath), hostPath, entry, written: 0 }
+        this.#file = this.#create(hostPath, () => new EntryFile(entry, hostPath))
         break
       case 'directory':
         this.#makeDirectory(entry, hostPath, path)
@@ -244,10 +213,6 @@ class Unpacker implements TarVisitor {
     if (type === 'symlink') this.#create(hostPath, () => symlinkSync(fsPath(entry.target), fsPath(hostPath)))
     else if (type === 'fifo') this.#create(hostPath, () => makeNode(hostPath, 'fifo', entry.mode, 0))
     else this.#makeDevice(entry, type, hostPath)
-  }
-
-  #createFile(entry: TarEntry, hostPath: string): number {
-    return this.#create(hostPath, () => openSync(fsPath(hostPath), createFlags, entry.mode & 0o777))
   }
 
   /** Makes something new at a place; what an earlier entry of the same name made is removed: the last one wins. */

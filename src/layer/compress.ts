@@ -5,10 +5,12 @@
  * put out in order: the bytes depend on the input and the level, never on how many cores there are. They do depend on the
  * zlib in Node, so a blob that was made is remembered rather than made again.
  */
+
 import { availableParallelism } from 'node:os'
 import { pipeline, Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
+import { awaitedLater } from '../core/awaited.js'
 import type { Compression } from '../core/descriptor.js'
 import { BuildError, systemCode } from '../core/errors.js'
 import { defaultLevel } from './compression.js'
@@ -128,10 +130,8 @@ async function* inOrder(
   const running: Promise<Buffer>[] = []
   try {
     for await (const member of members) {
-      const job = work(member)
-      // Awaited below, or in `finally` when the consumer stops early.
-      job.catch(() => undefined)
-      running.push(job)
+      // Also when the consumer stops early: `finally` waits.
+      running.push(awaitedLater(work(member)))
       const first = running.length >= limit ? running.shift() : undefined
       if (first !== undefined) yield await first
     }

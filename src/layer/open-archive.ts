@@ -3,9 +3,11 @@
  *
  * bzip2 and xz, and zstd where Node has none, go through the programs of these names.
  */
+
 import { spawn } from 'node:child_process'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { awaitedLater } from '../core/awaited.js'
 import { BuildError, systemCode } from '../core/errors.js'
 import { decompress } from './compress.js'
 import { parseHeader } from './tar-fields.js'
@@ -93,12 +95,12 @@ async function* throughProgram(program: Program, bytes: AsyncIterable<Uint8Array
   child.stderr.on('data', (text: Buffer) => {
     if (message.length < 1000) message += text.toString()
   })
-  const ended = new Promise<number | null>((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', resolve)
-  })
-  // Awaited below; until then a missing program must not count as unhandled.
-  ended.catch(() => undefined)
+  const ended = awaitedLater(
+    new Promise<number | null>((resolve, reject) => {
+      child.on('error', reject)
+      child.on('close', resolve)
+    }),
+  )
   const fed = pipeline(Readable.from(bytes, { objectMode: false }), child.stdin).then(
     () => undefined,
     (error: unknown) => error,

@@ -2,13 +2,15 @@
  * ADD of archives: their entries become part of the layer, below the destination.
  *
  * Names are cleaned and may not lead out of the destination by `..`. Links among the parents of an entry are followed
- * inside the root filesystem, as tar does; the entry itself replaces what is there, and directories merge.
+ * with the destination as their root, so that nothing is written outside it, as BuildKit has it; the entry itself replaces
+ * what is there, and directories merge.
  */
 import { mkdirSync, rmSync } from 'node:fs'
 import { posix } from 'node:path'
 import type { SelectedRoot } from '../context/select.js'
 import type { Context } from '../core/context.js'
 import { BuildError } from '../core/errors.js'
+import type { FileView } from '../core/view.js'
 import type { CopySource } from '../graph/op.js'
 import type { WorkerPool } from '../io/pool.js'
 import { deviceNumber } from '../io/sys.js'
@@ -86,14 +88,28 @@ function placeEntry(
   const name = insideName(archive, entry.path)
   if (name === '') return
   const slash = name.lastIndexOf('/')
-  const folder = slash < 0 ? target : `${target}/${name.slice(0, slash)}`
-  const parentPath = resolvePath(tree, folder === '' ? '/' : folder, { followLast: true }).path
+  const parentPath = directoryBelow(tree, target, slash < 0 ? '' : name.slice(0, slash))
   const parent = tree.directory(parentPath, newDirectory(placement.owner ?? { uid: 0, gid: 0 }, placement.nowNs))
   const last = name.slice(slash + 1)
   const path = `${parentPath === '/' ? '' : parentPath}/${last}`
   const metadata = metadataOf(entry, placement)
   if (entry.type === 'directory') placeDirectory(tree, parent, last, path, metadata)
   else parent.children.set(last, leafOf(tree, target, archive, entry, metadata, stage))
+}
+
+/** The real path of a directory of the archive: links in it are followed as if `target` were the root. */
+function directoryBelow(tree: LayerTree, target: string, name: string): string {
+  const below: FileView = {
+    lstat: (path) => tree.lstat(joinBelow(target, path)),
+    readlink: (path) => tree.readlink(joinBelow(target, path)),
+    readdir: () => tree.readdir(),
+  }
+  return joinBelow(target, resolvePath(below, `/${name}`, { followLast: true }).path)
+}
+
+/** `path` is absolute; so is `target`, but empty for the root. */
+function joinBelow(target: string, path: string): string {
+  return target === '' ? path : path === '/' ? target : `${target}${path}`
 }
 
 function metadataOf(entry: StagedEntry, placement: Placement): Metadata {
@@ -123,7 +139,7 @@ function leafOf(
 ): LeafNode {
   switch (entry.type) {
     case 'link':
-      return linkTo(tree, `${target}/${insideName(archive, entry.target)}`, archive, entry)
+      return linkTo(tree, target, insideName(archive, entry.target), archive, entry)
     case 'symlink':
       return { kind: 'symlink', metadata, target: entry.target }
     case 'character':
@@ -147,10 +163,11 @@ function leafOf(
 }
 
 /** A hard link to an entry of this layer, or to a file of the base, which is then copied into the layer. */
-function linkTo(tree: LayerTree, path: string, archive: string, entry: StagedEntry): LeafNode {
-  const slash = path.lastIndexOf('/')
-  const folder = resolvePath(tree, path.slice(0, slash) || '/', { followLast: true }).path
-  const real = `${folder === '/' ? '' : folder}/${path.slice(slash + 1)}`
+function linkTo(tree: LayerTree, target: string, name: string, archive: string, entry: StagedEntry): LeafNode {
+  const slash = name.lastIndexOf('/')
+  const folder = directoryBelow(tree, target, slash < 0 ? '' : name.slice(0, slash))
+  const last = name.slice(slash + 1)
+  const real = `${folder === '/' ? '' : folder}/${last}`
   const node = tree.find(real)
   if (node !== undefined && node.kind !== 'directory') return node.kind === 'link' ? node : { kind: 'link', original: node }
   const below = node === undefined ? tree.lstat(real) : undefined
@@ -160,6 +177,6 @@ function linkTo(tree: LayerTree, path: string, archive: string, entry: StagedEnt
   const metadata = { mode, uid, gid, mtimeNs, xattrsFrom: [hostPath] }
   const original: LeafNode = { kind: 'file', metadata, hostPath, size, ctimeMs: undefined, move: false, sha256: undefined }
   const parent = tree.directory(folder, metadata)
-  parent.children.set(path.slice(slash + 1), original)
+  parent.children.set(last, original)
   return { kind: 'link', original }
 }

@@ -9,7 +9,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
-import type { Context } from '../core/context.js'
+import type { Context, WorkingProcess } from '../core/context.js'
 import { type Digest, digestOf, parseDigest } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
@@ -235,13 +235,13 @@ async function receive(response: Response, work: Transfer): Promise<Download> {
 
 async function waitFor(claim: Extract<Claim, { isOurs: false }>, { request, ctx }: Transfer): Promise<void> {
   const id = request.progressId
-  const tell = (isOver: boolean): void => {
+  const tell = (isOver: boolean, process?: WorkingProcess): void => {
     const work = `downloads ${publicUrl(request.url)}`
     const event = { type: 'waiting', id, name: id, atMs: Date.now(), isOver, work } as const
-    ctx.emit(claim.process === undefined || isOver ? event : { ...event, process: claim.process })
+    ctx.emit(process === undefined ? event : { ...event, process })
   }
-  tell(false)
-  await claim.ended(ctx.signal)
+  tell(false, claim.process)
+  await claim.ended(ctx.signal, (process) => tell(false, process))
   tell(true)
 }
 

@@ -7,7 +7,7 @@
 import type { NetworkMode, Sandbox, SandboxPlan, SandboxUser } from '../../sandbox/plan.js'
 import type { Context } from '../core/context.js'
 import { SandboxError } from '../core/errors.js'
-import { isResolvedUser, parseGroup, parsePasswd, resolveUser } from '../core/users.js'
+import { homeOf, isResolvedUser, parseGroup, parsePasswd, resolveUser, withHome } from '../core/users.js'
 import type { FileView } from '../core/view.js'
 import type { ExecOp, Vertex } from '../graph/op.js'
 import { Scope } from '../io/scope.js'
@@ -34,13 +34,13 @@ export async function runExec(
   const [sandbox, active] = await Promise.all([ports.openSandbox(), ports.store.snapshots.prepare()])
   scope.use(active)
   const view = layerStack(lowers)
-  const user = findUser(op.user, view)
+  const { user, home } = findUser(op.user, view)
   const { mounts, env, secrets } = await prepareMounts({ op, user, view }, inputs, vertex, ports, scope, ctx)
   const output = openStepOutput(vertex.id, () => ports.store.directory('logs'), ports.now, ctx, secrets)
   scope.defer(() => output.close())
   const plan: SandboxPlan = {
     argv: op.argv,
-    env: [...ports.settings.env, ...op.env, ...env],
+    env: withHome([...ports.settings.env, ...op.env, ...env], home),
     cwd: op.cwd,
     user,
     hostname: op.hostname,
@@ -93,12 +93,15 @@ async function runCommand(
   throw commandFailed(plan.argv, status, ports.now() - startedMs, output)
 }
 
-function findUser(spec: string, view: FileView): SandboxUser {
-  // Nobody named is root with all of root's groups; a group that is named leaves the others out.
-  if (spec === '0:0') return { uid: 0, gid: 0, additionalGids: [] }
+/** The ids and the home directory of the user, by the image's own files. */
+function findUser(spec: string, view: FileView): { readonly user: SandboxUser; readonly home: string } {
   const passwd = parsePasswd(readTextInView(view, '/etc/passwd') ?? '')
-  const user = resolveUser(spec, passwd, parseGroup(readTextInView(view, '/etc/group') ?? ''))
-  if (isResolvedUser(user)) return user
+  // Nobody named is root with all of root's groups; a group that is named leaves the others out.
+  const user =
+    spec === '0:0'
+      ? { uid: 0, gid: 0, additionalGids: [] }
+      : resolveUser(spec, passwd, parseGroup(readTextInView(view, '/etc/group') ?? ''))
+  if (isResolvedUser(user)) return { user, home: homeOf(user.uid, passwd) }
   throw new SandboxError('SANDBOX_UNKNOWN_USER', user.problem, {
     hint: 'create it in a RUN before, or use a number in USER',
   })

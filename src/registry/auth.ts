@@ -5,6 +5,7 @@
  * requests of its scopes until it expires; requests that need the same one at once share the asking.
  * Spec: distribution, "Token Authentication" and "OAuth2 token authentication".
  */
+import { ifFulfilled } from '../core/awaited.js'
 import type { Context } from '../core/context.js'
 import { RegistryError } from '../core/errors.js'
 import { type Challenge, parseChallenges } from './challenge.js'
@@ -90,7 +91,7 @@ export class Authenticator {
     if ((await this.#lookUp(ctx))?.kind === 'token') return sent === undefined
     // Only the token that was refused is dropped: another request may have a new one already.
     const key = tokenKey(challenge, scopes)
-    const known = await this.#tokens.get(key)?.catch(() => undefined)
+    const known = await ifFulfilled(this.#tokens.get(key))
     if (known !== undefined && sent === `Bearer ${known.value}`) this.#tokens.delete(key)
     return true
   }

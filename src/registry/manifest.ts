@@ -11,7 +11,7 @@ import {
   type Manifest,
   mediaTypes,
 } from '../core/descriptor.js'
-import { isDigest } from '../core/digest.js'
+import { isContentDigest, isDigest } from '../core/digest.js'
 import { BuildError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
 import { isRecord, parseJson } from './errors.js'
@@ -77,8 +77,8 @@ function checkDescriptor(value: unknown, name: string, subject: string): Descrip
   if (!isRecord(value)) throw bad(subject, `has no ${name}`)
   const { mediaType, digest, size } = value
   if (typeof mediaType !== 'string') throw bad(subject, `has a ${name} without mediaType`)
-  if (typeof digest !== 'string' || !isDigest(digest)) {
-    throw bad(subject, `has a ${name} whose digest is ${JSON.stringify(digest)?.slice(0, 100)}, not sha256`)
+  if (typeof digest !== 'string' || !isContentDigest(digest)) {
+    throw bad(subject, `has a ${name} whose digest is ${JSON.stringify(digest)?.slice(0, 100)}, neither sha256 nor sha512`)
   }
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
     throw bad(subject, `has a ${name} whose size is ${JSON.stringify(size)}`)

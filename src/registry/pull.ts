@@ -3,10 +3,9 @@
  *
  * The bytes are hashed once, by the one who stores them (`Blobs.write` does); `readBlob` is for those who do not store.
  */
-import { createHash } from 'node:crypto'
 import type { Context } from '../core/context.js'
-import type { Descriptor } from '../core/descriptor.js'
-import { type Digest, digestFromHex } from '../core/digest.js'
+import { type Descriptor, isForeign } from '../core/descriptor.js'
+import { type Digest, finishLike, hashLike } from '../core/digest.js'
 import { RegistryError, StoreError } from '../core/errors.js'
 import { type BlobSource, blobRequest } from './blob-request.js'
 import { askedOf, bodyOf, discard, type RegistryClient } from './client.js'
@@ -71,13 +70,22 @@ export async function* readBlob(
   blob: Descriptor,
   ctx: Context,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const hash = createHash('sha256')
-  for await (const chunk of blobBytes(client, source, blob, undefined, ctx)) {
+  yield* verified(blobBytes(client, source, blob, undefined, ctx), blob, source.registry)
+}
+
+/** Bytes from a registry, with an error in place of the end when their digest is not the blob's. */
+export async function* verified(
+  bytes: AsyncIterable<Uint8Array>,
+  blob: Descriptor,
+  registry: string,
+): AsyncGenerator<Uint8Array, void, void> {
+  const hash = hashLike(blob.digest)
+  for await (const chunk of bytes) {
     hash.update(chunk)
     yield chunk
   }
-  const digest = digestFromHex(hash.digest('hex'))
-  if (digest !== blob.digest) throw wrongDigest(source.registry, 'blob', blob.digest, digest)
+  const digest = finishLike(blob.digest, hash)
+  if (digest !== blob.digest) throw wrongDigest(registry, 'blob', blob.digest, digest)
 }
 
 /** Exactly `blob.size` bytes. After a cut connection it goes on where it stopped. */
@@ -89,10 +97,12 @@ async function* blobBytes(
   ctx: Context,
 ): AsyncGenerator<Uint8Array, void, void> {
   const retries = new Retries(client.retry, ctx)
+  const elsewhere = isForeign(blob) ? (blob.urls ?? []).filter((url) => /^https?:/.test(url) && URL.canParse(url)) : []
+  let from: URL | undefined
   let at = 0
   for (;;) {
     try {
-      for await (const chunk of openAt(client, source, blob, at, ctx)) {
+      for await (const chunk of openAt(client, source, blob, { from, start: at }, ctx)) {
         if (chunk.length === 0) continue
         retries.progressed()
         at += chunk.length
@@ -101,9 +111,22 @@ async function* blobBytes(
       }
       return
     } catch (error) {
-      await retries.pause(error)
+      // A layer that the registry was not allowed to have is where its urls say.
+      const next = at === 0 && isNotThere(error) ? elsewhere.shift() : undefined
+      if (next === undefined) await retries.pause(error)
+      else from = new URL(next)
     }
   }
+}
+
+function isNotThere(error: unknown): boolean {
+  return error instanceof RegistryError && (error.status === 404 || error.status === 403)
+}
+
+/** Where a try begins: at which byte, and at which URL if not at the registry. */
+interface Start {
+  readonly from: URL | undefined
+  readonly start: number
 }
 
 /** One try from byte `start` on. Ends only when the blob is whole; too few bytes are a passing error, too many are not. */
@@ -111,11 +134,12 @@ async function* openAt(
   client: RegistryClient,
   source: BlobSource,
   blob: Descriptor,
-  start: number,
+  { from, start }: Start,
   ctx: Context,
 ): AsyncGenerator<Uint8Array, void, void> {
   if (start === blob.size && start > 0) return
-  const base = blobRequest(source, blob, 'GET', start === 0 ? [200] : [200, 206, 416])
+  const own = blobRequest(source, blob, 'GET', start === 0 ? [200] : [200, 206, 416])
+  const base = from === undefined ? own : { ...own, target: from }
   const request = start === 0 ? base : { ...base, headers: { range: `bytes=${start}-` } }
   const answer = await client.send(request, ctx)
   const asked = askedOf(request, answer.url)

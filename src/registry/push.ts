@@ -3,15 +3,16 @@
  *
  * Layers may be promises: those that are compressed go up while others are still being compressed.
  */
+import { awaitedLater } from '../core/awaited.js'
 import type { Context } from '../core/context.js'
-import type { Descriptor } from '../core/descriptor.js'
-import { digestOf } from '../core/digest.js'
+import { type Descriptor, isForeign } from '../core/descriptor.js'
+import { contradicts, digestLike, digestOf, isContentDigest } from '../core/digest.js'
 import { RegistryError } from '../core/errors.js'
 import { familiarReference, type Reference } from '../core/reference.js'
 import { repositoryScope } from './auth.js'
 import type { RegistryClient } from './client.js'
 import { together } from './together.js'
-import { bodyInMemory } from './transport.js'
+import { bodyInMemory, type WireResponse } from './transport.js'
 import { type ChunkPolicy, defaultChunkPolicy, type OpenBlob, openEmptyUpload, smallBlobBytes, uploadBlob } from './upload.js'
 
 /** A manifest or index as bytes. */
@@ -63,6 +64,8 @@ export interface PushResult {
   readonly existed: number
   /** Bytes of the uploaded blobs. */
   readonly uploadedBytes: number
+  /** The registry said that it lists the manifest among the referrers of its subject. */
+  readonly isReferrer: boolean
 }
 
 /** Pushes one image. One blob that fails stops the rest, and no manifest is pushed then. */
@@ -111,9 +114,9 @@ export async function pushImage(
     await Promise.allSettled([besides])
     throw error
   }
-  const sending = pushManifest(client, target, request.moreTags, await request.manifest(), ctx)
-  const [descriptor] = await Promise.all([sending, besides, afterSending(meanwhile?.manifestSent)])
-  return { descriptor, ...counts }
+  const sending = sendManifest(client, target, request.moreTags, await request.manifest(), ctx)
+  const [sent] = await Promise.all([sending, besides, afterSending(meanwhile?.manifestSent)])
+  return { ...sent, ...counts }
 }
 
 /** Pushes a manifest or index whose parts are in the repository already. */
@@ -124,8 +127,18 @@ export async function pushManifest(
   manifest: ManifestBytes,
   ctx: Context,
 ): Promise<Descriptor> {
+  return (await sendManifest(client, target, moreTags, manifest, ctx)).descriptor
+}
+
+async function sendManifest(
+  client: RegistryClient,
+  target: Reference,
+  moreTags: readonly string[],
+  manifest: ManifestBytes,
+  ctx: Context,
+): Promise<Pick<PushResult, 'descriptor' | 'isReferrer'>> {
   const { bytes, mediaType } = manifest
-  const digest = digestOf(bytes)
+  const digest = target.digest === undefined ? digestOf(bytes) : digestLike(target.digest, bytes)
   if (target.digest !== undefined && target.digest !== digest) {
     throw new RegistryError(
       'REGISTRY_DIGEST_MISMATCH',
@@ -133,8 +146,12 @@ export async function pushManifest(
     )
   }
   const tags = [...new Set([...(target.tag === undefined ? [] : [target.tag]), ...moreTags])]
-  for (const name of tags.length === 0 ? [digest] : tags) await putManifest(client, target, name, manifest, ctx)
-  return { mediaType, digest, size: bytes.length }
+  let isReferrer = true
+  for (const name of tags.length === 0 ? [digest] : tags) {
+    const { headers } = await putManifest(client, target, name, manifest, ctx)
+    isReferrer &&= headers['oci-subject'] !== undefined
+  }
+  return { descriptor: { mediaType, digest, size: bytes.length }, isReferrer }
 }
 
 /** A request is written before timers and immediates have their turn. */
@@ -152,22 +169,16 @@ function atMostOnce(work: () => void): () => void {
   }
 }
 
-/** Keeps a failure from ending the process before it is awaited. */
-function awaitedLater<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => undefined)
-  return promise
-}
-
 async function putManifest(
   client: RegistryClient,
   target: Reference,
   name: string,
   manifest: ManifestBytes,
   ctx: Context,
-): Promise<void> {
+): Promise<WireResponse> {
   const { registry, repository } = target
   const { bytes, mediaType } = manifest
-  const digest = digestOf(bytes)
+  const digest = isContentDigest(name) ? name : digestOf(bytes)
   const subject =
     name === digest ? familiarReference({ registry, repository, digest }) : familiarReference({ registry, repository, tag: name })
   const { answer } = await client.fetch(
@@ -186,9 +197,10 @@ async function putManifest(
     ctx,
   )
   const said = answer.headers['docker-content-digest']
-  if (typeof said === 'string' && said.startsWith('sha256:') && said !== digest) {
+  if (typeof said === 'string' && contradicts(said, digest)) {
     throw new RegistryError('REGISTRY_DIGEST_MISMATCH', `${registry} stored ${said} for ${subject}, sent was ${digest}`)
   }
+  return answer
 }
 
 /** A layer that is still being made holds up nobody once another blob has failed. */
@@ -204,9 +216,4 @@ async function orAborted<T>(pending: T | Promise<T>, signal: AbortSignal): Promi
   } finally {
     if (stop !== undefined) signal.removeEventListener('abort', stop)
   }
-}
-
-/** Layers that may not be distributed and are fetched from their `urls`. */
-function isForeign(blob: Descriptor): boolean {
-  return (blob.urls?.length ?? 0) > 0 && /foreign|nondistributable/.test(blob.mediaType)
 }

@@ -9,7 +9,9 @@ import { RegistryError } from '../core/errors.js'
 import { familiarReference, type Reference } from '../core/reference.js'
 import { repositoryScope } from './auth.js'
 import type { RegistryClient } from './client.js'
+import { isRecord, parseJson } from './errors.js'
 import { pushManifest } from './push.js'
+import type { WireResponse } from './transport.js'
 
 const indexLimitBytes = 4 << 20
 
@@ -22,48 +24,70 @@ export async function announceReferrer(
   ctx: Context,
 ): Promise<void> {
   const { registry, repository } = target
-  const known = await get(client, target, `referrers/${subject}`, ctx)
-  if (known !== undefined) return
-  const tag = subject.replace(':', '-')
-  const before = await get(client, target, `manifests/${tag}`, ctx)
-  const listed = readManifests(before, familiarReference({ registry, repository, tag }))
+  if (await isListed(client, target, subject, referrer, ctx)) return
+  const tag = referrersTag(subject)
+  const before = await get(client, target, `manifests/${tag}`, [200, 404], ctx)
+  const listed = before.answer.status === 404 ? [] : readManifests(before.bytes)
+  if (listed === undefined) {
+    const name = familiarReference({ registry, repository, tag })
+    throw new RegistryError('REGISTRY_PROTOCOL', `${name} is no image index, and attestations cannot be added to it`)
+  }
   const manifests = [...listed.filter(({ digest }) => digest !== referrer.digest), referrer]
   const index: Index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests }
   const bytes = Buffer.from(JSON.stringify(index))
   await pushManifest(client, { registry, repository, tag }, [], { mediaType: mediaTypes.ociIndex, bytes }, ctx)
 }
 
-/** The bytes at a path of a repository; undefined when there is nothing. */
-async function get(
+/** The tag under which a registry that knows no referrers has them: cut to what a tag may be. */
+export function referrersTag(subject: Digest): string {
+  const [algorithm = '', encoded = ''] = subject.split(':')
+  return `${algorithm.slice(0, 32)}-${encoded.slice(0, 64)}`
+}
+
+/**
+ * True for a registry that lists the referrer by itself. Those that do not know the question have many ways to say so, and some
+ * answer it with a page for people or an empty list.
+ */
+async function isListed(
+  client: RegistryClient,
+  target: Reference,
+  subject: Digest,
+  referrer: Descriptor,
+  ctx: Context,
+): Promise<boolean> {
+  const { answer, bytes } = await get(client, target, `referrers/${subject}`, [200, 400, 404, 405, 406, 501], ctx)
+  if (answer.status !== 200) return false
+  const listed = readManifests(bytes)
+  // A list in pages is one of a registry that knows referrers: ours may be on the next.
+  return listed !== undefined && (answer.headers.link !== undefined || listed.some(({ digest }) => digest === referrer.digest))
+}
+
+/** What is at a path of a repository. */
+function get(
   client: RegistryClient,
   { registry, repository }: Reference,
   path: string,
+  accept: readonly number[],
   ctx: Context,
-): Promise<Buffer | undefined> {
-  const { answer, bytes } = await client.fetch(
+): Promise<{ readonly answer: WireResponse; readonly bytes: Buffer }> {
+  return client.fetch(
     {
       registry,
       repository,
       method: 'GET',
       target: `/v2/${repository}/${path}`,
       scopes: [repositoryScope(repository, 'pull')],
-      accept: [200, 404],
+      accept,
       subject: `${registry}/${repository}`,
       headers: { accept: mediaTypes.ociIndex },
     },
     indexLimitBytes,
     ctx,
   )
-  return answer.status === 404 ? undefined : bytes
 }
 
-function readManifests(bytes: Buffer | undefined, subject: string): readonly Descriptor[] {
-  if (bytes === undefined) return []
-  try {
-    const { manifests } = JSON.parse(bytes.toString('utf8')) as { readonly manifests?: unknown }
-    if (Array.isArray(manifests)) return manifests as readonly Descriptor[]
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error
-  }
-  throw new RegistryError('REGISTRY_PROTOCOL', `${subject} is no image index, and attestations cannot be added to it`)
+/** The entries of an index; undefined for what is none. */
+function readManifests(bytes: Buffer): readonly Descriptor[] | undefined {
+  const document = parseJson(bytes.toString('utf8'))
+  return isRecord(document) && Array.isArray(document.manifests) ? (document.manifests as readonly Descriptor[]) : undefined
 }

@@ -12,7 +12,7 @@ import {
   type Manifest,
   mediaTypes,
 } from '../core/descriptor.js'
-import { type Digest, digestOf, parseDigest } from '../core/digest.js'
+import { type Digest, digestLike, digestOf, parseDigest } from '../core/digest.js'
 import { BuildError, RegistryError } from '../core/errors.js'
 import type { ImageConfig } from '../core/image.js'
 import { bestPlatform, formatPlatform, type Platform } from '../core/platform.js'
@@ -67,14 +67,13 @@ export async function resolveImage(
   ctx: Context,
 ): Promise<ResolvedImage> {
   const subject = familiarReference(reference)
-  let found = await findTop(client, reference, readKnown, ctx)
-  const top = found.descriptor
-  for (let depth = 0; found.parsed.kind === 'index'; depth += 1) {
-    if (depth >= nestingLimit)
-      throw new BuildError('IMAGE_BAD_MANIFEST', `${subject} has indexes in indexes, more than ${nestingLimit} deep`)
-    const chosen = chooseManifest(found.parsed.index, platform, subject)
-    found = await getManifest(client, { ...reference, digest: chosen.digest }, chosen, readKnown, ctx)
-  }
+  const start = await findTop(client, reference, readKnown, ctx).catch((error: unknown) =>
+    withTags(error, client, reference, ctx),
+  )
+  const top = start.descriptor
+  const get = (entry: Descriptor): Promise<Found> =>
+    getManifest(client, { ...reference, digest: entry.digest }, entry, readKnown, ctx)
+  const found = await descend(start, platform, subject, get)
   const { manifest } = found.parsed
   const rawConfig = await getConfig(client, reference, manifest.config, readKnown, ctx)
   const config = parseConfig(rawConfig, manifest, subject)
@@ -104,10 +103,10 @@ export async function readManifest(
   ctx: Context,
 ): Promise<{ readonly descriptor: Descriptor; readonly bytes: Buffer } | undefined> {
   try {
-    const { descriptor, bytes, parsed } = await getManifest(client, reference, undefined, async () => undefined, ctx)
-    if (parsed.kind === 'manifest') return { descriptor, bytes }
-    const chosen = chooseManifest(parsed.index, platform, familiarReference(reference))
-    return await getManifest(client, { ...reference, digest: chosen.digest }, chosen, async () => undefined, ctx)
+    const get = (entry: Descriptor | undefined): Promise<Found> =>
+      getManifest(client, { ...reference, ...(entry && { digest: entry.digest }) }, entry, async () => undefined, ctx)
+    const { descriptor, bytes } = await descend(await get(undefined), platform, familiarReference(reference), get)
+    return { descriptor, bytes }
   } catch (error) {
     if (error instanceof BuildError && error.code === 'IMAGE_NOT_FOUND') return undefined
     throw error
@@ -147,14 +146,14 @@ async function getManifest(
   const subject = familiarReference(reference)
   const pinned = expected ?? (reference.digest === undefined ? undefined : { digest: reference.digest })
   const known = pinned === undefined ? undefined : await readKnown(pinned)
-  if (pinned !== undefined && known !== undefined && digestOf(known) === pinned.digest) {
+  if (pinned !== undefined && known !== undefined && digestLike(pinned.digest, known) === pinned.digest) {
     return foundOf(Buffer.from(known), expected?.mediaType, expected, subject)
   }
   const request = { ...manifestRequest(reference, 'GET'), accept: [200, 404] }
   const { answer, bytes } = await client.fetch(request, manifestLimitBytes, ctx)
   if (answer.status === 404) throw notFound(reference)
   const said = reference.digest ?? parseDigest(String(answer.headers['docker-content-digest'] ?? ''))
-  const digest = digestOf(bytes)
+  const digest = said === undefined ? digestOf(bytes) : digestLike(said, bytes)
   if (said !== undefined && digest !== said) throw wrongDigest(reference.registry, 'manifest', said, digest)
   if (expected !== undefined && bytes.length !== expected.size) {
     throw new BuildError(
@@ -186,9 +185,10 @@ async function getConfig(
   if (blob.size > configLimitBytes)
     throw new BuildError('IMAGE_BAD_CONFIG', `the config of ${subject} is larger than ${configLimitBytes} bytes`)
   const known = await readKnown(blob)
-  if (known !== undefined && known.length === blob.size && digestOf(known) === blob.digest) return Buffer.from(known)
+  if (known !== undefined && known.length === blob.size && digestLike(blob.digest, known) === blob.digest)
+    return Buffer.from(known)
   const { bytes } = await client.fetch(blobRequest(reference, blob, 'GET', [200]), configLimitBytes, ctx)
-  const digest = digestOf(bytes)
+  const digest = digestLike(blob.digest, bytes)
   if (digest !== blob.digest) throw wrongDigest(reference.registry, 'config', blob.digest, digest)
   if (bytes.length !== blob.size) {
     throw new BuildError(
@@ -197,6 +197,48 @@ async function getConfig(
     )
   }
   return bytes
+}
+
+type FoundImage = Found & { readonly parsed: Extract<ParsedManifest, { kind: 'manifest' }> }
+
+/** From what a name points at to the manifest of one platform, through indexes in indexes. */
+async function descend(
+  found: Found,
+  platform: Platform,
+  subject: string,
+  get: (entry: Descriptor) => Promise<Found>,
+  depth = 0,
+): Promise<FoundImage> {
+  const { parsed } = found
+  if (parsed.kind === 'manifest') return { ...found, parsed }
+  if (depth >= nestingLimit)
+    throw new BuildError('IMAGE_BAD_MANIFEST', `${subject} has indexes in indexes, more than ${nestingLimit} deep`)
+  const inner = unlabelledIndexes(parsed.index, platform)
+  if (inner.length === 0)
+    return descend(await get(chooseManifest(parsed.index, platform, subject)), platform, subject, get, depth + 1)
+  let failure: unknown
+  for (const entry of inner) {
+    try {
+      return await descend(await get(entry), platform, subject, get, depth + 1)
+    } catch (error) {
+      if (!(error instanceof BuildError) || error.code !== 'IMAGE_NO_PLATFORM') throw error
+      failure ??= error
+    }
+  }
+  throw failure
+}
+
+/** Where no entry is for the platform: the indexes that do not say what they are for, each of which may have it. */
+function unlabelledIndexes({ manifests }: Index, platform: Platform): readonly Descriptor[] {
+  if (
+    bestPlatform(
+      manifests.map((entry) => entry.platform),
+      platform,
+    ) >= 0
+  )
+    return []
+  const inner = manifests.filter((entry) => entry.platform === undefined && isIndexMediaType(entry.mediaType))
+  return [...new Map(inner.map((entry) => [entry.digest, entry])).values()]
 }
 
 /** The entry for a platform; attestations and entries for unknown systems never match. */
@@ -246,6 +288,15 @@ export function wrongDigest(registry: string, what: string, wanted: Digest, got:
 
 function contentType(answer: WireResponse): string {
   return (answer.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+}
+
+/** Throws the error; one of a tag that is not there says which are. */
+async function withTags(error: unknown, client: RegistryClient, reference: Reference, ctx: Context): Promise<never> {
+  if (error instanceof BuildError && error.code === 'IMAGE_NOT_FOUND') {
+    const { tagHint } = await import('./tags.js')
+    error.hint = (await tagHint(client, reference, ctx)) ?? error.hint
+  }
+  throw error
 }
 
 function notFound(reference: Reference): BuildError {

@@ -6,6 +6,7 @@
  */
 import type { Context } from '../core/context.js'
 import type { Descriptor } from '../core/descriptor.js'
+import { contradicts } from '../core/digest.js'
 import { RegistryError } from '../core/errors.js'
 import { familiarRepository } from '../core/reference.js'
 import { collect } from '../io/stream.js'
@@ -221,22 +222,25 @@ class Upload {
   async #sendChunks(start: URL, retries: Retries): Promise<void> {
     let location = start
     let at = 0
-    while (at < this.#blob.size) {
+    for (let gaps = 0; ; ) {
       const size = Math.min(this.#options.chunks.chunkBytes, this.#blob.size - at)
       try {
+        if (size === 0) return await this.#put(location, { start: at, size })
         const answer = await this.#send('PATCH', location, { start: at, size }, [202])
         location = locationOf(this.#target, answer)
         at += size
         retries.progressed()
       } catch (error) {
-        if (!(error instanceof TransientRegistryError)) throw error
-        await retries.pause(error)
+        // A registry that lost a part of what it took says 416 to the next.
+        const isGap = error instanceof RegistryError && error.status === 416 && ++gaps < this.#client.retry.tries
+        if (!isGap && (size === 0 || !(error instanceof TransientRegistryError))) throw error
+        if (!isGap) await retries.pause(error)
         const reached = await this.#uploaded(location)
+        if (isGap && reached.bytes === at) throw error
         location = reached.location
         at = reached.bytes
       }
     }
-    await this.#put(location, { start: at, size: 0 })
   }
 
   /** Asks an upload how far it has come. */
@@ -256,7 +260,7 @@ class Upload {
     const url = new URL(`${location.href}${location.search === '' ? '?' : '&'}digest=${encodeURIComponent(this.#blob.digest)}`)
     const answer = await this.#send('PUT', url, part, [201, 204])
     const digest = answer.headers['docker-content-digest']
-    if (digest !== undefined && digest !== this.#blob.digest && String(digest).startsWith('sha256:')) {
+    if (digest !== undefined && contradicts(String(digest), this.#blob.digest)) {
       throw new RegistryError(
         'REGISTRY_DIGEST_MISMATCH',
         `${this.#target.registry} stored ${digest} in place of ${this.#blob.digest}`,

@@ -43,7 +43,7 @@ export async function runClaimed<Outcome>(step: ClaimedStep<Outcome>, world: Cla
     if ('outcome' in attempt) return attempt.outcome
     const { busy } = attempt
     report.waiting(vertex, busy.process)
-    const end = await busy.ended(signal)
+    const end = await busy.ended(signal, (process) => report.waiting(vertex, process))
     report.waited(vertex)
     const found = step.find()
     if (found !== undefined) return found

@@ -9,7 +9,7 @@ import type { SolvedBy } from './solution.js'
 export interface Report {
   /** Why the vertex is about to run; to be said before it starts. */
   because(vertex: Vertex, reason: StepReason): void
-  /** Another process runs the step, and its result is waited for. */
+  /** Another process runs the step, and its result is waited for; said again when that process is stopped or goes on. */
   waiting(vertex: Vertex, process: WorkingProcess | undefined): void
   waited(vertex: Vertex): void
   started(vertex: Vertex): void

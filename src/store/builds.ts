@@ -10,12 +10,19 @@ import { isObject, readRecord, writeRecord } from './record-file.js'
 
 /** One step in a build record. */
 export interface RecordedStep {
+  /** The vertex: the same for the same step on the same inputs. */
   readonly id: string
   readonly name: string
+  /** `waiting`: it had not begun when the build ended. */
   readonly status: 'ran' | 'cached' | 'failed' | 'running' | 'waiting'
   readonly key?: string
+  /** ms since 1970. */
   readonly startedAt?: number
   readonly durationMs?: number
+  /** How long it waited for other processes that did the same work. */
+  readonly waitedMs?: number
+  /** The last of them. */
+  readonly waitedFor?: { readonly pid: number; readonly command: string }
   readonly reason?: StepReason
   readonly error?: string
 }
@@ -110,17 +117,6 @@ export function pruneBuilds(folder: string, limits: HistoryLimits, nowMs: number
     bytes += statSync(`${build.stem}.events`, { throwIfNoEntry: false })?.size ?? 0
     if (i >= limits.count || nowMs - build.startedAt > limits.ageMs) removeBuild(build)
     else if (bytes > limits.eventBytes && i > 0) rmSync(`${build.stem}.events`, { force: true })
-  }
-}
-
-/** Names a process so that a later one with the same number is not taken for it; undefined when there is none. */
-export function processStart(pid: number): string | undefined {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\)/s, '').split(' ')[20]
-  } catch (error) {
-    const code = systemCode(error)
-    if (code === 'ENOENT' || code === 'ESRCH') return undefined
-    throw error
   }
 }
 

@@ -26,6 +26,7 @@ import type { WorkingProcess } from '../core/context.js'
 import { type Digest, hexOf } from '../core/digest.js'
 import { systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
+import { processState } from '../io/process-state.js'
 import { attemptLock } from '../io/sys.js'
 import type { Layout } from './layout.js'
 import { isObject } from './record-file.js'
@@ -43,8 +44,8 @@ export type Claim =
       readonly isOurs: false
       /** Undefined when it cannot be read. */
       readonly process: WorkingProcess | undefined
-      /** Waits until it is given back. Call it, or `forgo`. */
-      ended(signal: AbortSignal): Promise<WorkEnd>
+      /** Waits until it is given back; tells when the process is stopped or goes on. Call it, or `forgo`. */
+      ended(signal: AbortSignal, changed: (process: WorkingProcess) => void): Promise<WorkEnd>
       forgo(): void
     }
 
@@ -61,6 +62,14 @@ export interface Claimant {
   readonly now: () => number
 }
 
+/** Who has a claim, as its file says it; `started` tells whether the process with that number is still the same. */
+interface Owner {
+  readonly pid: number
+  readonly started: string
+  readonly command: string
+  readonly sinceMs: number
+}
+
 /** Claims that are always free: for work that is to be done whoever else does it. */
 export const noClaims: Claims = { take: () => unguarded }
 
@@ -71,6 +80,7 @@ const pollMs = 40
 
 /** The claims of the store at `layout`. Nothing is made before the first is taken. */
 export function openClaims(layout: Layout, { command, now }: Claimant): Claims {
+  let started: string | undefined
   return {
     take(kind, name) {
       const path = `${layout.folder('claims')}/${kind}-${hexOf(name)}`
@@ -82,7 +92,10 @@ export function openClaims(layout: Layout, { command, now }: Claimant): Claims {
           closeSync(fd)
           continue
         }
-        if (outcome === 'taken') return ownClaim(fd, path, { pid: process.pid, command, sinceMs: now() })
+        if (outcome === 'taken') {
+          started ??= processState(process.pid)?.started ?? ''
+          return ownClaim(fd, path, { pid: process.pid, started, command, sinceMs: now() })
+        }
         closeSync(fd)
         rmSync(path, { force: true })
         return unguarded
@@ -113,7 +126,7 @@ function isAt(fd: number, path: string): boolean {
   return onDisk?.ino === ino && onDisk.dev === dev
 }
 
-function ownClaim(fd: number, path: string, owner: WorkingProcess): Claim {
+function ownClaim(fd: number, path: string, owner: Owner): Claim {
   write(fd, owner)
   let isReleased = false
   return {
@@ -132,7 +145,7 @@ function ownClaim(fd: number, path: string, owner: WorkingProcess): Claim {
 }
 
 /** What is written only informs: a full disk must not stop work that may make room. */
-function write(fd: number, value: WorkingProcess | { readonly end: WorkEnd }): void {
+function write(fd: number, value: Owner | { readonly end: WorkEnd }): void {
   try {
     ftruncateSync(fd)
     writeSync(fd, JSON.stringify(value))
@@ -148,14 +161,21 @@ function heldClaim(fd: number): Claim {
     if (isOpen) closeSync(fd)
     isOpen = false
   }
+  const owner = readOwner(fd)
+  let isStopped = owner !== undefined && isStoppedNow(owner)
   return {
     isOurs: false,
-    process: readOwner(fd),
+    process: owner && shown(owner, isStopped),
     forgo: close,
-    async ended(signal) {
+    async ended(signal, changed) {
       try {
         // Shared, so that those who wait do not keep one another waiting.
-        while (attemptLock(fd, 'shared') === 'held') await sleep(pollMs, undefined, { signal })
+        while (attemptLock(fd, 'shared') === 'held') {
+          await sleep(pollMs, undefined, { signal })
+          if (owner === undefined || isStoppedNow(owner) === isStopped) continue
+          isStopped = !isStopped
+          changed(shown(owner, isStopped))
+        }
         const { end } = readClaim(fd)
         return end === 'done' || end === 'failed' ? end : 'gone'
       } finally {
@@ -165,11 +185,24 @@ function heldClaim(fd: number): Claim {
   }
 }
 
+/** What others are told of it. */
+function shown({ pid, command, sinceMs }: Owner, isStopped: boolean): WorkingProcess {
+  return { pid, command, sinceMs, ...(isStopped ? { isStopped } : {}) }
+}
+
+/** True when it can be seen that it is stopped. In another container its number stands for another process, or for none. */
+function isStoppedNow({ pid, started }: Owner): boolean {
+  const seen = processState(pid)
+  return seen?.state === 'T' && seen.started === started
+}
+
 /** The owner writes its name right after it took the lock. */
-function readOwner(fd: number): WorkingProcess | undefined {
+function readOwner(fd: number): Owner | undefined {
   for (let tries = 0; tries < 10; tries++) {
-    const { pid, command, sinceMs } = readClaim(fd)
-    if (typeof pid === 'number' && typeof command === 'string' && typeof sinceMs === 'number') return { pid, command, sinceMs }
+    const { pid, started, command, sinceMs } = readClaim(fd)
+    if (typeof pid === 'number' && typeof started === 'string' && typeof command === 'string' && typeof sinceMs === 'number') {
+      return { pid, started, command, sinceMs }
+    }
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
   }
   return undefined
@@ -226,7 +259,7 @@ export interface SharedWork<T> {
   /** Looks whether the result is there now. Asked after each wait, and once the claim is ours. */
   find(): T | undefined
   run(): Promise<T>
-  /** Told whom is waited for, where that is known, and of the end of each wait. */
+  /** Told whom is waited for, where that is known, of changes in that, and of the end of each wait. */
   waiting(isOver: boolean, process?: WorkingProcess): void
 }
 
@@ -239,7 +272,7 @@ export async function shareWork<T>(claims: Claims, work: SharedWork<T>, signal: 
     const claim = claims.take(work.kind, work.name)
     if (!claim.isOurs && isPatient) {
       work.waiting(false, claim.process)
-      isPatient = (await claim.ended(signal)) !== 'failed'
+      isPatient = (await claim.ended(signal, (process) => work.waiting(false, process))) !== 'failed'
       work.waiting(true)
       const found = work.find()
       if (found !== undefined) return found

@@ -6,7 +6,7 @@
  */
 import { existsSync, rmSync } from 'node:fs'
 import type { Descriptor } from '../core/descriptor.js'
-import { type DiffID, hexOf, isDigest, parseDiffId } from '../core/digest.js'
+import { type DiffID, hexOf, isContentDigest, isDigest, parseDiffId } from '../core/digest.js'
 import { decodePath } from '../core/path-bytes.js'
 import { asStoreError } from '../io/disk-error.js'
 import { readBytesIfExists } from '../io/fs.js'
@@ -196,12 +196,16 @@ function isRewrite(value: unknown): value is LayerRewrite {
 }
 
 function isClaim(value: unknown): value is LayerClaim {
-  return isObject(value) && typeof value.source === 'string' && isDescriptor(value.blob)
+  return isObject(value) && typeof value.source === 'string' && describes(value.blob, isContentDigest)
 }
 
-/** True for a value with the members that every descriptor has. */
+/** True for a value with the members that every descriptor has, of something that can be in the store: named by its sha256. */
 export function isDescriptor(value: unknown): value is Descriptor {
+  return describes(value, isDigest)
+}
+
+function describes(value: unknown, isName: (text: string) => boolean): value is Descriptor {
   if (!isObject(value)) return false
   const { mediaType, digest, size } = value
-  return typeof mediaType === 'string' && typeof digest === 'string' && isDigest(digest) && typeof size === 'number'
+  return typeof mediaType === 'string' && typeof digest === 'string' && isName(digest) && typeof size === 'number'
 }

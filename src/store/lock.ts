@@ -6,6 +6,7 @@
  * the race: the process pins first and then looks whether the thing is there; collection takes the thing out of sight
  * first and then reads the pins.
  */
+
 import { randomBytes } from 'node:crypto'
 import {
   closeSync,
@@ -19,6 +20,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
+import { awaitedLater } from '../core/awaited.js'
 
 import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
@@ -80,9 +82,8 @@ export function sleepSync(ms: number): void {
 export function takeLease(layout: Layout): Lease {
   const { name, fd } = openLease(layout)
   const path = `${layout.folder('leases')}/${name}`
-  const clearing = clearDeadLeases(layout, name)
-  // Thrown by `release`, which waits for it.
-  clearing.catch(() => undefined)
+  // What goes wrong is thrown by `release`, which waits for it.
+  const clearing = awaitedLater(clearDeadLeases(layout, name))
   let count = 0
   return {
     name,

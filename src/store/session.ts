@@ -3,7 +3,9 @@
  *
  * Reading takes no lease. What was found before the lease was taken is pinned then and looked at once more.
  */
+
 import { existsSync } from 'node:fs'
+import { awaitedLater } from '../core/awaited.js'
 import { StoreError } from '../core/errors.js'
 import { awaitCollecting } from './collecting.js'
 import { noteAdded } from './gc-state.js'
@@ -74,10 +76,7 @@ export function openSession(layout: Layout, bootId: string): Session {
       addedBytes += bytes
     },
     discard(path) {
-      const removal = removeTree(layout, path)
-      // Whatever went wrong is thrown by `close`, which waits for it.
-      removal.catch(() => undefined)
-      removals.push(removal)
+      removals.push(awaitedLater(removeTree(layout, path)))
     },
     async close() {
       const results = await Promise.allSettled(removals)

@@ -3,37 +3,20 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import {
-  type App,
-  buildApp,
-  checkAcceptedByPeers,
-  checkCachedRebuild,
-  checkEqualToBuildah,
-  checkNarrowRebuild,
-  checkPushAndPullBack,
-  prepareApp,
-} from '../helpers/app.js'
-import { whyNoBase } from '../helpers/bases.js'
-import { milleOk, projectRoot } from '../helpers/cli.js'
-import { executedSteps } from '../helpers/progress.js'
+import { type App, appTest } from '../helpers/app.js'
+import { projectRoot } from '../helpers/cli.js'
 import { answers, freePort } from '../helpers/registry-server.js'
-import { tempDirectory } from '../helpers/temp.js'
 import { within } from '../helpers/within.js'
 
-test('node-web builds, rebuilds from the cache, and is accepted everywhere', async () => {
-  const reason = await whyNoBase('node')
-  if (reason !== undefined) return void console.log(`SKIP: ${reason}`)
-  await using directory = await tempDirectory()
-  const app = await prepareApp('node-web', 'node', directory.path)
-  const first = await buildApp(app)
-  assert.ok(executedSteps(first).length > 2, 'the first build carries its steps out')
-  await checkCachedRebuild(app, 'src/server.js')
-  await checkEqualToBuildah(app, 'node')
-  await checkAcceptedByPeers(app, ['node', '--version'], /^v\d+/)
-  await checkPushAndPullBack(app)
-  await checkNarrowRebuild(app, 'src/greet.js', [/COPY \. \./, /RUN groupadd/])
-  assert.match(await milleOk(app.root, ['run', '--rm', app.tag, 'node', '--version']), /^v\d+/)
-  await checkAnswersOverHttp(app)
+appTest({
+  name: 'node-web',
+  base: 'node',
+  touched: 'src/server.js',
+  edited: 'src/greet.js',
+  rerun: [/COPY \. \./, /RUN groupadd/],
+  command: ['node', '--version'],
+  prints: /^v\d+/,
+  check: checkAnswersOverHttp,
 })
 
 /** The server answers as the user the Dockerfile names, and ends by itself when mille is told to stop. */

@@ -9,27 +9,14 @@ import { digestOf } from '../../src/core/digest.js'
 import { BuildError } from '../../src/core/errors.js'
 import { pushImages, saveImages } from '../../src/index.js'
 import { openStore } from '../../src/store/store.js'
-import { mustRun, runProgram } from '../helpers/cli.js'
-import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
+import { mustRun } from '../helpers/cli.js'
+import { type Bench, benchTest, busybox } from '../helpers/engine.js'
 import { withRegistry } from '../helpers/registry-server.js'
-import { within } from '../helpers/within.js'
 
-const skipReason = await whyNoBuild()
 const provenance: AttestationOptions = { provenance: defaultProvenance, storage: 'index' }
 
 function attestTest(title: string, programs: readonly string[], body: (bench: Bench) => Promise<void>): void {
-  test(title, async () => {
-    const missing: string[] = []
-    for (const program of programs) {
-      if ((await runProgram('sh', ['-c', `command -v ${program}`])).code !== 0) missing.push(program)
-    }
-    if (skipReason !== undefined || missing.length > 0) {
-      console.log(`SKIP: ${skipReason ?? `${missing.join(', ')} is not installed`}`)
-      return
-    }
-    using bench = await makeBench()
-    await within(120_000, body(bench))
-  })
+  benchTest(title, body, programs)
 }
 
 const simple = `FROM ${busybox}

@@ -3,9 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync } from 'no
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type BuildError, CancelledError, DockerfileError, SandboxError } from '../../src/core/errors.js'
+import { CancelledError, DockerfileError, SandboxError } from '../../src/core/errors.js'
 import { openStore } from '../../src/store/store.js'
 import { benchTest, busybox } from '../helpers/engine.js'
+import { failure } from '../helpers/failure.js'
 
 const app = `FROM ${busybox}
 WORKDIR /app
@@ -16,15 +17,6 @@ RUN rm greeting.txt
 LABEL a=b
 CMD ["cat", "out"]
 `
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (error === undefined) throw new Error('the build succeeded')
-  return error as BuildError
-}
 
 benchTest('builds, and a second time runs nothing and makes the same image', async (bench) => {
   bench.write({ Dockerfile: app, 'greeting.txt': 'hello' })
@@ -159,16 +151,18 @@ benchTest('stops within seconds when it is cancelled, and leaves a store that bu
 benchTest('runs as USER with its groups, and refuses one that is not there', async (bench) => {
   bench.write({
     Dockerfile: `FROM ${busybox}
-RUN mkdir -p /etc && echo 'root:x:0:0::/:/bin/sh' > /etc/passwd && echo 'web:x:1000:1001::/:/bin/sh' >> /etc/passwd \\
+RUN mkdir -p /etc && echo 'root:x:0:0::/:/bin/sh' > /etc/passwd && echo 'web:x:1000:1001::/web:/bin/sh' >> /etc/passwd \\
  && echo 'more:x:50:web' > /etc/group
 USER web
-RUN id -u; id -g; id -G
+RUN id -u; id -g; id -G; echo "$HOME"
 USER 7:8
-RUN id -u; id -g
+RUN id -u; id -g; echo "$HOME"
+ENV HOME=/given
+RUN echo "$HOME"
 `,
   })
   await bench.build()
-  assert.equal(bench.output().split(/\s+/).filter(Boolean), ['1000', '1001', '1001', '50', '7', '8'])
+  assert.equal(bench.output().split(/\s+/).filter(Boolean), ['1000', '1001', '1001', '50', '/web', '7', '8', '/', '/given'])
   bench.write({ Dockerfile: `FROM ${busybox}\nUSER nobody-here\nRUN true\n` })
   assert.is((await failure(bench.build())).code, 'SANDBOX_UNKNOWN_USER')
 })

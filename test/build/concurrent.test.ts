@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { BuildRecord } from '../../src/store/builds.js'
 import { importBase, whyNoBase } from '../helpers/bases.js'
 import { milleOk, mustRun, projectRoot, runProgram } from '../helpers/cli.js'
 import { tempDirectory } from '../helpers/temp.js'
@@ -108,6 +109,34 @@ test('a step that another build runs is waited for, and its result is taken', as
     ]
     assert.is(a, b)
     assert.equal(readdirSync(join(root, 'claims')), [], 'no claim is left')
+    const shown = await milleOk(root, ['history', 'inspect'])
+    assert.match(
+      shown,
+      new RegExp(`^cached .* RUN .*\n +waited [\\d.]+s for process ${one.child.pid} \\(mille build -t one `, 'm'),
+    )
+    const record = JSON.parse(await milleOk(root, ['history', 'inspect', '--format', 'json'])) as BuildRecord
+    const [waited] = record.steps.filter(({ waitedMs }) => waitedMs !== undefined)
+    assert.ok(waited?.name.includes('/random') && (waited?.waitedMs ?? 0) > 0)
+    assert.is(waited?.waitedFor?.pid, one.child.pid)
+  })
+})
+
+test('a build that waits for one that was stopped says so and how to continue it, and takes nothing from it', async () => {
+  await withSite(async ({ start, open }) => {
+    const text = `RUN ${gate} ${held}; echo done > /done\n`
+    const one = start('one', text)
+    await one.says(runs)
+    const two = start('two', text)
+    await two.says(waits)
+    one.child.kill('SIGSTOP')
+    await two.says(/^#2 waiting for process \d+, which is stopped: continue it with "kill -CONT \d+", or end it/m)
+    const [, pid] = /kill -CONT (\d+)/.exec(two.text()) ?? []
+    assert.is(Number(pid), one.child.pid)
+    one.child.kill('SIGCONT')
+    await two.says(/is stopped.*\n#2 waiting for process \d+ \(mille/)
+    open()
+    assert.equal([await one.ended, await two.ended], [0, 0], one.text() + two.text())
+    assert.match(two.text(), /^#2 CACHED$/m)
   })
 })
 

@@ -8,12 +8,11 @@ import { BuildError } from '../../src/core/errors.js'
 import type { Platform } from '../../src/core/platform.js'
 import { loadImages, pushImages, saveImages } from '../../src/index.js'
 import { openStore } from '../../src/store/store.js'
-import { mille, milleOk, mustRun, runProgram } from '../helpers/cli.js'
-import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
+import { mille, milleOk, mustRun } from '../helpers/cli.js'
+import { type Bench, benchTest, busybox, makeBench } from '../helpers/engine.js'
+import { failure } from '../helpers/failure.js'
 import { withRegistry } from '../helpers/registry-server.js'
-import { within } from '../helpers/within.js'
 
-const skipReason = await whyNoBuild()
 const host: Platform = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 'amd64' }
 const foreign: Platform = { os: 'linux', architecture: host.architecture === 'amd64' ? 'arm64' : 'amd64' }
 const platforms = [foreign, host]
@@ -29,28 +28,11 @@ EOF
 `
 
 function platformTest(title: string, programs: readonly string[], body: (bench: Bench) => Promise<void>): void {
-  test(title, async () => {
-    const missing: string[] = []
-    for (const program of programs) {
-      if ((await runProgram('sh', ['-c', `command -v ${program}`])).code !== 0) missing.push(program)
-    }
-    if (skipReason !== undefined || missing.length > 0) {
-      console.log(`SKIP: ${skipReason ?? `${missing.join(', ')} is not installed`}`)
-      return
-    }
-    using bench = await makeBench()
+  const written = (bench: Bench): Promise<void> => {
     bench.write({ Dockerfile: crossBuilt })
-    await within(120_000, body(bench))
-  })
-}
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  assert.instance(error, BuildError)
-  return error as BuildError
+    return body(bench)
+  }
+  benchTest(title, written, programs)
 }
 
 interface Listed {

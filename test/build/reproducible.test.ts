@@ -6,7 +6,6 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { BuildError } from '../../src/core/errors.js'
 import type { ImageConfig } from '../../src/core/image.js'
 import type { BuildResult } from '../../src/engine/options.js'
 import { loadImages, saveImages } from '../../src/index.js'
@@ -14,6 +13,7 @@ import { openStore } from '../../src/store/store.js'
 import { projectRoot, runProgram } from '../helpers/cli.js'
 import { collect, everything } from '../helpers/collect.js'
 import { type Bench, benchTest, busybox, makeBench } from '../helpers/engine.js'
+import { failure } from '../helpers/failure.js'
 import { rawTar } from '../helpers/raw-tar.js'
 
 const epoch = 1_600_000_000
@@ -23,15 +23,6 @@ const withEpoch = { buildArgs: { SOURCE_DATE_EPOCH: String(epoch) } }
 async function configOf(bench: Bench, { imageId }: BuildResult): Promise<ImageConfig> {
   await using store = await openStore(bench.root)
   return JSON.parse((await store.blobs.read({ digest: imageId })).toString()) as ImageConfig
-}
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  assert.instance(error, BuildError)
-  return error as BuildError
 }
 
 function sha256(path: string): string {
@@ -197,6 +188,8 @@ benchTest('building twice passes what is the same, with empty cache mounts, and 
   const plain = await bench.build(withEpoch)
   const verified = await bench.build({ ...withEpoch, verifyReproducible: true })
   assert.is(verified.imageId, plain.imageId)
+  const reasons = bench.events.flatMap((event) => (event.type === 'vertex-started' && event.reason ? [event.reason.text] : []))
+  assert.equal(reasons, new Array(4).fill('--verify-reproducible'))
   await bench.build(withEpoch)
   assert.equal(bench.ran(), [])
 })

@@ -8,8 +8,8 @@ import { scopesOf } from '../../src/cache/gha-service.js'
 import { quietContext } from '../../src/core/context.js'
 import { type Descriptor, mediaTypes } from '../../src/core/descriptor.js'
 import { digestOf } from '../../src/core/digest.js'
-import { BuildError } from '../../src/core/errors.js'
 import { plainTransport } from '../helpers/cache-places.js'
+import { rejects } from '../helpers/failure.js'
 import { startGha, type TestGha } from '../helpers/gha-server.js'
 import { within } from '../helpers/within.js'
 
@@ -121,25 +121,15 @@ test('limits, errors of the service and cut connections are waited for and gone 
 test('who may not is told so', async () => {
   await using gha = await startGha()
   await using stranger = open(gha, 'a.b.c')
-  await rejects(stranger.readManifests(ctx), 'CACHE_DENIED')
+  await rejects('CACHE_DENIED', stranger.readManifests(ctx))
   const [head, , tail] = gha.token('main').split('.')
   const access = [{ Scope: 'refs/heads/main', Permission: 1 }]
   const claims = Buffer.from(JSON.stringify({ ac: JSON.stringify(access) })).toString('base64url')
   await using reader = open(gha, `${head}.${claims}.${tail}`)
-  await rejects(reader.swap(Buffer.from('x'), [], ctx), 'CACHE_DENIED')
+  await rejects('CACHE_DENIED', reader.swap(Buffer.from('x'), [], ctx))
   assert.equal(scopesOf(`${head}.${claims}.${tail}`), [{ scope: 'refs/heads/main', mayRead: true, mayWrite: false }])
   for (const odd of ['', 'no token', 'a.e30.c', `a.${Buffer.from('{"ac":"[1,{}]"}').toString('base64url')}.c`])
     assert.equal(scopesOf(odd), [])
 })
-
-async function rejects(work: Promise<unknown>, code: string): Promise<void> {
-  try {
-    await work
-  } catch (error) {
-    assert.is(error instanceof BuildError ? error.code : error, code)
-    return
-  }
-  assert.unreachable()
-}
 
 test.run()

@@ -9,8 +9,8 @@ import { writeCache } from '../../src/cache/write.js'
 import type { BuildEvent, Context } from '../../src/core/context.js'
 import { type Descriptor, mediaTypes } from '../../src/core/descriptor.js'
 import { digestOf } from '../../src/core/digest.js'
-import { BuildError } from '../../src/core/errors.js'
 import { plainTransport } from '../helpers/cache-places.js'
+import { rejects } from '../helpers/failure.js'
 import { startS3 } from '../helpers/s3-server.js'
 
 const partBytes = 5 << 20
@@ -40,7 +40,7 @@ test('an upload with wrong bytes, in parts or whole, leaves nothing behind', asy
   await using backend = open(s3.settings)
   for (const size of [1000, 2 * partBytes + 7]) {
     const blob = blobOf(randomBytes(size))
-    await rejects(backend.putBlob(blob, opener(randomBytes(size)), [], 'x', quiet()), 'CACHE_EXPORT_FAILED')
+    await rejects('CACHE_EXPORT_FAILED', backend.putBlob(blob, opener(randomBytes(size)), [], 'x', quiet()))
     assert.is(await backend.hasBlob(blob, quiet()), false)
   }
   assert.is(s3.requests.filter((line) => /^DELETE .*uploadId=/.test(line)).length, 1)
@@ -122,11 +122,11 @@ test('a download that is cut goes on where it stopped, and a busy server is aske
 test('what is wrong with a bucket is said, and the name of a place has no secrets', async () => {
   await using s3 = await startS3()
   await using wrongKey = open({ ...s3.settings, secretAccessKey: 'another' })
-  await rejects(wrongKey.readManifests(quiet()), 'CACHE_DENIED')
+  await rejects('CACHE_DENIED', wrongKey.readManifests(quiet()))
   await using nowhere = open({ ...s3.settings, bucket: 'other' })
-  await rejects(nowhere.readManifests(quiet()), 'CACHE_UNREACHABLE')
+  await rejects('CACHE_UNREACHABLE', nowhere.readManifests(quiet()))
   await using deaf = open({ ...s3.settings, endpointUrl: 'http://127.0.0.1:1', retryMaxAttempts: 1 })
-  await rejects(deaf.readManifests(quiet()), 'CACHE_UNREACHABLE')
+  await rejects('CACHE_UNREACHABLE', deaf.readManifests(quiet()))
   const { accessKeyId: _id, secretAccessKey: _key, ...open_ } = s3.settings
   assert.not.match(wrongKey.source, /another/)
   const known = Object.fromEntries(
@@ -134,15 +134,5 @@ test('what is wrong with a bucket is said, and the name of a place has no secret
   )
   assert.equal(known, open_)
 })
-
-async function rejects(work: Promise<unknown>, code: string): Promise<void> {
-  try {
-    await work
-  } catch (error) {
-    assert.is(error instanceof BuildError ? error.code : error, code)
-    return
-  }
-  assert.unreachable()
-}
 
 test.run()

@@ -124,7 +124,7 @@ test('mistakes are errors that name the flag and say what to do', () => {
     [['--cpus=a'], 'USAGE_BAD_FLAG: --cpus is "a", expected a number such as 1.5'],
   ]
   for (const [args, expected] of cases) assert.is(codeAndMessage(args), expected)
-  assert.is(codeAndMessage([], { PROGRESS: 'loud' }), 'USAGE_BAD_FLAG: PROGRESS is "loud", expected one of auto, plain')
+  assert.is(codeAndMessage([], { PROGRESS: 'loud' }), 'USAGE_BAD_VARIABLE: PROGRESS is "loud", expected one of auto, plain')
 })
 
 test.run()

@@ -80,10 +80,32 @@ test('a step that waits for another process says for which, and its time begins 
     plainOf(waited),
     `#1 [1/1] RUN make
 #1 waiting for process 4711 (mille build -t app .x, since 3 s), which runs this step
+#1 waited 2.0s
 #1 why: new
 #1 0.500 made
 #1 DONE 1.0s
 `,
+  )
+})
+
+test('of a process that was stopped it is said how to continue it', () => {
+  const [first] = waited
+  if (first?.type !== 'waiting' || first.process === undefined) throw new Error('it waits')
+  const stopped: BuildEvent = { ...first, atMs: 5_000, process: { ...first.process, isStopped: true } }
+  assert.match(plainOf([first, stopped]), /^#1 waiting for process 4711, which is stopped: .*"kill -CONT 4711".* \(mille build/m)
+  const lines: string[] = []
+  const display = openRawJson((line) => lines.push(line))
+  for (const event of [first, stopped, ...waited.slice(1)]) display.handle(event)
+  const statuses = lines.flatMap((line) => (JSON.parse(line) as { statuses?: Record<string, unknown>[] }).statuses ?? [])
+  const [one, , two] = statuses
+  assert.equal(
+    statuses.map(({ id, completed }) => [id, completed !== undefined]),
+    [
+      [one?.id, false],
+      [one?.id, true],
+      [two?.id, false],
+      [two?.id, true],
+    ],
   )
 })
 

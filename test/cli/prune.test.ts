@@ -226,15 +226,22 @@ pruneTest('builds collect by limits, say what went and why, and steps that run a
   assert.not.match((await build(5, limits)).stderr, 'Removed')
   assert.match((await build(1, limits)).stderr, /why: its result was pruned \d+ s ago/)
   assert.is((await bench.run('build', bench.context)).code, 0)
-  for (const [name, value] of [
-    ['MILLE_GC', 'maybe'],
-    ['MILLE_GC_MAX_USED', 'much'],
-    ['MILLE_GC_MIN_FREE', '120%'],
-    ['MILLE_GC_KEEP_DURATION', '2 moons'],
+})
+
+pruneTest('a variable with a value it cannot have is an error that says what it can be', async (bench) => {
+  for (const [name, value, expected] of [
+    ['MILLE_GC', 'maybe', 'on or off'],
+    ['MILLE_HISTORY', 'some', 'on or off'],
+    ['MILLE_GC_MAX_USED', 'much', 'a size such as 20GB or a part of the disk such as 10%'],
+    ['MILLE_GC_MIN_FREE', '120%', 'at most 100%'],
+    ['MILLE_GC_RESERVED', '5 apples', 'a size such as 20GB or a part of the disk such as 10%'],
+    ['MILLE_GC_KEEP_DURATION', '2 moons', 'a length of time such as 48h or 60d'],
+    ['BUILDKIT_PROGRESS', 'fancy', 'one of auto, tty, plain, rawjson, quiet, none'],
   ] as const) {
     const { code, stderr } = await mille(bench.root, ['build', bench.context], { env: { [name]: value } })
     assert.is(code, 2)
-    assert.match(stderr, `${name} is "${value}"`)
+    assert.match(stderr, `${name} is "${value}", expected ${expected}`)
+    assert.match(stderr, '[USAGE_BAD_VARIABLE]')
   }
 })
 

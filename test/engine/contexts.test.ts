@@ -4,10 +4,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { BuildError } from '../../src/core/errors.js'
 import type { BuildOptions } from '../../src/engine/options.js'
 import { projectRoot, runProgram } from '../helpers/cli.js'
 import { type Bench, makeBench } from '../helpers/engine.js'
+import { failure } from '../helpers/failure.js'
 import { serveFiles } from '../helpers/file-server.js'
 import { pax, type RawEntry, rawTar } from '../helpers/raw-tar.js'
 import { makeTree, showTree } from '../helpers/tree.js'
@@ -36,16 +36,6 @@ async function filesOf(bench: Bench, options: Partial<BuildOptions>): Promise<st
   const lines = showTree(tree)
   // Only root can give files away.
   return isRoot ? lines : lines.map((line) => line.replace(/ (\d+) \d+:\d+/, ' $1 0:0'))
-}
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  try {
-    await work
-  } catch (error) {
-    if (error instanceof BuildError) return error
-    throw error
-  }
-  throw new Error('the build succeeded')
 }
 
 /** What is left in the store of unpacked contexts. */

@@ -5,46 +5,26 @@ import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { BuildError } from '../../src/core/errors.js'
 import { importImage, loadImages, pullImage, pushImages, saveImages } from '../../src/index.js'
 import { openStore } from '../../src/store/store.js'
 import { baseTar } from '../helpers/bases.js'
-import { mustRun, runProgram } from '../helpers/cli.js'
-import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
+import { mustRun } from '../helpers/cli.js'
+import { type Bench, benchTest, busybox, makeBench } from '../helpers/engine.js'
+import { failure } from '../helpers/failure.js'
 import { withRegistry } from '../helpers/registry-server.js'
-import { within } from '../helpers/within.js'
-
-const skipReason = await whyNoBuild()
 
 function archiveTest(title: string, programs: readonly string[], body: (bench: Bench, other: Bench) => Promise<void>): void {
-  test(title, async () => {
-    const missing: string[] = []
-    for (const program of programs) {
-      if ((await runProgram('sh', ['-c', `command -v ${program}`])).code !== 0) missing.push(program)
-    }
-    if (skipReason !== undefined || missing.length > 0) {
-      console.log(`SKIP: ${skipReason ?? `${missing.join(', ')} is not installed`}`)
-      return
-    }
-    using bench = await makeBench()
+  const withOther = async (bench: Bench): Promise<void> => {
     using other = await makeBench({ base: false })
     bench.write({ Dockerfile: `FROM ${busybox}\nRUN echo hello > /greeting\n` })
-    await within(120_000, body(bench, other))
-  })
+    await body(bench, other)
+  }
+  benchTest(title, withOther, programs)
 }
 
 async function imageCount(root: string): Promise<number> {
   await using store = await openStore(root)
   return store.images.list().length
-}
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  assert.instance(error, BuildError)
-  return error as BuildError
 }
 
 archiveTest(

@@ -7,13 +7,10 @@ import type { Index } from '../../src/core/descriptor.js'
 import { hexOf } from '../../src/core/digest.js'
 import type { BuildResult } from '../../src/engine/options.js'
 import { type ValidImage, validateImage } from '../../src/exporter/validate.js'
-import { mustRun, runProgram } from '../helpers/cli.js'
-import { type Bench, busybox, makeBench, whyNoBuild } from '../helpers/engine.js'
+import { mustRun } from '../helpers/cli.js'
+import { type Bench, benchTest, busybox, makeBench } from '../helpers/engine.js'
 import { podman, unpackWithUmoci } from '../helpers/peers.js'
 import { withRegistry } from '../helpers/registry-server.js'
-import { within } from '../helpers/within.js'
-
-const skipReason = await whyNoBuild()
 
 const dockerfile = `FROM ${busybox}
 RUN echo hello > /greeting && ln /greeting /linked && ln -s greeting /pointed && chmod 4755 /greeting
@@ -23,19 +20,11 @@ CMD ["cat", "/greeting"]
 `
 
 function exportTest(title: string, programs: readonly string[], body: (bench: Bench) => Promise<void>): void {
-  test(title, async () => {
-    const missing: string[] = []
-    for (const program of programs) {
-      if ((await runProgram('sh', ['-c', `command -v ${program}`])).code !== 0) missing.push(program)
-    }
-    if (skipReason !== undefined || missing.length > 0) {
-      console.log(`SKIP: ${skipReason ?? `${missing.join(', ')} is not installed`}`)
-      return
-    }
-    using bench = await makeBench()
+  const written = (bench: Bench): Promise<void> => {
     bench.write({ Dockerfile: dockerfile })
-    await within(180_000, body(bench))
-  })
+    return body(bench)
+  }
+  benchTest(title, written, programs)
 }
 
 /** Validates the only image of a layout. */

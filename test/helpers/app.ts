@@ -4,13 +4,15 @@
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type BaseName, importBase } from './bases.js'
+import { type BaseName, importBase, whyNoBase } from './bases.js'
 import { mille, milleOk, mustRun, projectRoot } from './cli.js'
 import { buildah, inspectConfig, podman, podmanRunFlags, unpackWithUmoci } from './peers.js'
 import { executedSteps, stepsOf } from './progress.js'
 import { withRegistry } from './registry-server.js'
 import { compareTrees, describeTree } from './rootfs.js'
+import { tempDirectory } from './temp.js'
 
 /** An application under test, with a store and a copy of its sources in a temporary directory. */
 export interface App {
@@ -21,8 +23,43 @@ export interface App {
   readonly tag: string
 }
 
+/** What a test of an application tells of it. */
+export interface AppFacts {
+  readonly name: string
+  readonly base: BaseName
+  /** A file that a rebuild finds as it was, though its time is another. */
+  readonly touched: string
+  /** A file that is changed, and the steps that run again then. */
+  readonly edited: string
+  readonly rerun: readonly RegExp[]
+  /** What is run in the image, and what it prints. */
+  readonly command: readonly string[]
+  readonly prints: RegExp
+  /** What else is to hold. */
+  readonly check?: (app: App) => Promise<void>
+}
+
+/** Registers the test of one application, from its base image to what other tools make of the result. */
+export function appTest({ name, base, touched, edited, rerun, command, prints, check }: AppFacts): void {
+  test(`${name} builds, rebuilds from the cache, and is accepted everywhere`, async () => {
+    const reason = await whyNoBase(base)
+    if (reason !== undefined) return void console.log(`SKIP: ${reason}`)
+    await using directory = await tempDirectory()
+    const app = await prepareApp(name, base, directory.path)
+    const first = await buildApp(app)
+    assert.ok(executedSteps(first).length > 2, 'the first build carries its steps out')
+    await checkCachedRebuild(app, touched)
+    await checkEqualToBuildah(app, base)
+    await checkAcceptedByPeers(app, command, prints)
+    await checkPushAndPullBack(app)
+    await checkNarrowRebuild(app, edited, rerun)
+    assert.match(await milleOk(app.root, ['run', '--rm', app.tag, ...command]), prints)
+    await check?.(app)
+  })
+}
+
 /** Copies the sources and imports the base. */
-export async function prepareApp(name: string, base: BaseName, directory: string): Promise<App> {
+async function prepareApp(name: string, base: BaseName, directory: string): Promise<App> {
   const context = join(directory, 'context')
   cpSync(join(projectRoot, 'fixtures/apps', name), context, { recursive: true })
   const root = join(directory, 'store')
@@ -44,7 +81,7 @@ export async function imageId(app: App): Promise<string> {
 }
 
 /** A second build runs nothing and gives the same image; neither does one after `touch`. */
-export async function checkCachedRebuild(app: App, touched: string): Promise<void> {
+async function checkCachedRebuild(app: App, touched: string): Promise<void> {
   const before = await imageId(app)
   assert.equal(executedSteps(await buildApp(app)), [])
   assert.is(await imageId(app), before)
@@ -56,7 +93,7 @@ export async function checkCachedRebuild(app: App, touched: string): Promise<voi
 }
 
 /** A change of one file runs exactly the steps that match `expected`, in that order. */
-export async function checkNarrowRebuild(app: App, changed: string, expected: readonly RegExp[]): Promise<void> {
+async function checkNarrowRebuild(app: App, changed: string, expected: readonly RegExp[]): Promise<void> {
   const path = join(app.context, changed)
   writeFileSync(path, `${readFileSync(path, 'utf8')}\n`)
   const executed = executedSteps(await buildApp(app))
@@ -65,7 +102,7 @@ export async function checkNarrowRebuild(app: App, changed: string, expected: re
 }
 
 /** The image as an OCI layout and as a docker archive is read by skopeo, unpacked by umoci, loaded and run by podman. */
-export async function checkAcceptedByPeers(app: App, command: readonly string[], output: RegExp): Promise<void> {
+async function checkAcceptedByPeers(app: App, command: readonly string[], output: RegExp): Promise<void> {
   const layout = join(app.directory, 'layout')
   const archive = join(app.directory, 'image.tar')
   await buildApp(app, ['-o', `type=oci,dest=${layout},tar=false`])
@@ -85,7 +122,7 @@ export async function checkAcceptedByPeers(app: App, command: readonly string[],
 }
 
 /** Pushed to a real registry and pulled back by skopeo, manifest and config have the digests that mille said. */
-export async function checkPushAndPullBack(app: App): Promise<void> {
+async function checkPushAndPullBack(app: App): Promise<void> {
   await withRegistry(join(app.directory, 'registry'), async (host) => {
     const remote = `${host}/apps/${app.name}:test`
     const metadata = join(app.directory, 'metadata.json')
@@ -136,7 +173,7 @@ const configFields = [
 ] as const
 
 /** buildah makes the same files and the same config of the same input. */
-export async function checkEqualToBuildah(app: App, base: BaseName): Promise<void> {
+async function checkEqualToBuildah(app: App, base: BaseName): Promise<void> {
   const baseArchive = join(app.directory, 'base.tar')
   await milleOk(app.root, ['save', '--format', 'oci-archive', '-o', baseArchive, `localhost/base/${base}:latest`])
   await buildah(app.directory, ['pull', '--quiet', `oci-archive:${baseArchive}`])

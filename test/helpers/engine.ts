@@ -7,6 +7,7 @@ import type { BuildEvent } from '../../src/core/context.js'
 import type { BuildOptions, BuildResult } from '../../src/engine/options.js'
 import { build, importImage } from '../../src/index.js'
 import { baseTar, whyNoBase } from './bases.js'
+import { hasProgram } from './registry.js'
 import { within } from './within.js'
 
 /** A store and a context in a temporary directory. */
@@ -30,12 +31,15 @@ export async function whyNoBuild(): Promise<string | undefined> {
   return whyNoBase('busybox')
 }
 
-const buildLimitMs = 120_000
+const buildLimitMs = 180_000
 
-/** A test that needs a real container, on a bench of its own. Where none can run it says so. */
-export function benchTest(title: string, body: (bench: Bench) => Promise<void>): void {
+/**
+ * A test that needs a real container, on a bench of its own, and these programs of the machine. Where that cannot be had it
+ * says so.
+ */
+export function benchTest(title: string, body: (bench: Bench) => Promise<void>, programs: readonly string[] = []): void {
   test(title, async () => {
-    const reason = await whyNoBuild()
+    const reason = (await whyNoBuild()) ?? whyNoPrograms(programs)
     if (reason !== undefined) {
       console.log(`SKIP: ${reason}`)
       return
@@ -43,6 +47,11 @@ export function benchTest(title: string, body: (bench: Bench) => Promise<void>):
     using bench = await makeBench()
     await within(buildLimitMs, body(bench))
   })
+}
+
+function whyNoPrograms(programs: readonly string[]): string | undefined {
+  const missing = programs.filter((program) => !hasProgram(program))
+  return missing.length === 0 ? undefined : `${missing.join(', ')} is not installed`
 }
 
 /** The name of the base image on a bench. */

@@ -3,10 +3,10 @@ import { chownSync, linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, u
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { BuildError } from '../../src/core/errors.js'
 import { getXattr, setXattr } from '../../src/io/sys.js'
 import { layerStack } from '../../src/layer/stack.js'
 import { type Bench, openBench } from '../helpers/copying.js'
+import { failure } from '../helpers/failure.js'
 import { tempDirectory } from '../helpers/temp.js'
 import { makeTree, showTree } from '../helpers/tree.js'
 
@@ -23,16 +23,6 @@ async function add(
   const { path, ...rest } = options
   const from = [{ path, unpack: 'auto' as const }]
   return bench.copy(bench.context(context), { from, ...rest }, base === undefined ? undefined : [base])
-}
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  try {
-    await work
-  } catch (error) {
-    if (error instanceof BuildError) return error
-    throw error
-  }
-  throw new Error('the step succeeded')
 }
 
 test('archives are unpacked by content, whatever compresses them and whatever they are called', async () => {
@@ -83,7 +73,7 @@ test('a damaged archive is an error that names it, and leaves nothing behind', a
   )
 })
 
-test('entries that lead out of the destination are refused, links stay in the root filesystem', async () => {
+test('entries that lead out of the destination are refused, links do not lead out of it either', async () => {
   await using temp = await tempDirectory()
   await using bench = openBench(temp.path)
   const context = makeTree(join(temp.path, 'context'), { evil: 'E', 'sub/evil': 'S' })
@@ -97,7 +87,11 @@ test('entries that lead out of the destination are refused, links stay in the ro
   execFileSync('tar', ['-C', join(temp.path, 'link'), '-cf', join(context, 'link.tar'), 'l'])
   execFileSync('tar', ['-C', context, '--transform=s,^,l/,', '-rf', join(context, 'link.tar'), 'evil'])
   const layer = await add(bench, context, { path: 'link.tar', destination: '/x' })
-  assert.equal(showTree(layer), ['etc/ 755 0:0', 'etc/evil 644 0:0 E', 'x/ 755 0:0', 'x/l -> /../../etc'])
+  assert.equal(showTree(layer), ['x/ 755 0:0', 'x/etc/ 755 0:0', 'x/etc/evil 644 0:0 E', 'x/l -> /../../etc'])
+  const base = makeTree(join(temp.path, 'base'), { 'x/l': '-> /out', 'out/old': 'O' })
+  execFileSync('tar', ['-C', context, '--transform=s,^,l/,', '-cf', join(context, 'into.tar'), 'evil'])
+  const into = await add(bench, context, { path: 'into.tar', destination: '/x' }, base)
+  assert.equal(showTree(into), ['x/ 755 0:0', 'x/out/ 755 0:0', 'x/out/evil 644 0:0 E'])
 })
 
 test('entries replace what is there, directories merge; hard links, modes, times and xattrs are kept', async () => {

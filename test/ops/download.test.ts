@@ -4,9 +4,9 @@ import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { BuildError } from '../../src/core/errors.js'
 import type { BuildOptions } from '../../src/engine/options.js'
 import { type Bench, makeBench } from '../helpers/engine.js'
+import { failure } from '../helpers/failure.js'
 import { serveFiles } from '../helpers/file-server.js'
 import { rawTar } from '../helpers/raw-tar.js'
 import { showTree } from '../helpers/tree.js'
@@ -20,16 +20,6 @@ async function add(bench: Bench, lines: readonly string[], options: Partial<Buil
   bench.write({ Dockerfile: `FROM scratch\n${lines.join('\n')}\n` })
   await within(limitMs, bench.build({ ...options, outputs: [{ type: 'local', dest }] }))
   return dest
-}
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  try {
-    await work
-  } catch (error) {
-    if (error instanceof BuildError) return error
-    throw error
-  }
-  throw new Error('the build succeeded')
 }
 
 function sha256(text: string): string {

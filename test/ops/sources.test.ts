@@ -7,7 +7,6 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type BuildEvent, quietContext } from '../../src/core/context.js'
 import { type DiffID, digestFromHex } from '../../src/core/digest.js'
-import { BuildError } from '../../src/core/errors.js'
 import type { HttpOp, MkdirOp, Op, Vertex } from '../../src/graph/op.js'
 import { layerStack } from '../../src/layer/stack.js'
 import { createContextRunner } from '../../src/ops/context.js'
@@ -18,6 +17,7 @@ import type { OpResult } from '../../src/solver/ports.js'
 import { noClaims } from '../../src/store/claims.js'
 import type { Blobs } from '../../src/store/types.js'
 import { openBench } from '../helpers/copying.js'
+import { failure } from '../helpers/failure.js'
 import { tempDirectory } from '../helpers/temp.js'
 import { makeTree, showTree } from '../helpers/tree.js'
 import { within } from '../helpers/within.js'
@@ -31,16 +31,6 @@ function vertex(op: Op): Vertex {
 function viewOf(result: OpResult): Extract<OpResult, { kind: 'files' }>['view'] {
   if (result.kind !== 'files') throw new Error(`a result of kind ${result.kind}`)
   return result.view
-}
-
-async function failure(work: Promise<unknown>): Promise<BuildError> {
-  try {
-    await work
-  } catch (error) {
-    if (error instanceof BuildError) return error
-    throw error
-  }
-  throw new Error('the step succeeded')
 }
 
 function scratchIn(directory: string): () => string {

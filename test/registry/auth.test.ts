@@ -8,7 +8,6 @@ import * as assert from 'uvu/assert'
 import { quietContext } from '../../src/core/context.js'
 import { mediaTypes } from '../../src/core/descriptor.js'
 import { digestOf } from '../../src/core/digest.js'
-import { BuildError } from '../../src/core/errors.js'
 import { parseChallenges } from '../../src/registry/challenge.js'
 import { createRegistryClient } from '../../src/registry/client.js'
 import type { Credentials } from '../../src/registry/credentials.js'
@@ -16,6 +15,7 @@ import { checkLogin, saveLogin } from '../../src/registry/login.js'
 import { pushManifest } from '../../src/registry/push.js'
 import { headManifest, resolveImage } from '../../src/registry/resolve.js'
 import { clientOptionsFrom } from '../../src/registry/settings.js'
+import { failure } from '../helpers/failure.js'
 import { type FakeServer, registryMissing, startFake, startRegistry, testUser } from '../helpers/registry.js'
 import { within } from '../helpers/within.js'
 import { imageOf, randomTar } from './image.js'
@@ -23,16 +23,6 @@ import { imageOf, randomTar } from './image.js'
 const amd64 = { os: 'linux', architecture: 'amd64' }
 const quick = { tries: 3, firstDelayMs: 5, longestDelayMs: 20, totalDelayMs: 500 }
 const right: Credentials = { kind: 'password', ...testUser }
-
-async function errorOf(work: Promise<unknown>): Promise<BuildError> {
-  try {
-    await within(20_000, work)
-  } catch (error) {
-    if (error instanceof BuildError) return error
-    throw error
-  }
-  throw new Error('it did not fail')
-}
 
 test('challenges are read with quotes, commas and several schemes', () => {
   const header =
@@ -54,11 +44,11 @@ test('basic auth: right credentials work, wrong and missing ones are refused wit
   assert.is(await headManifest(good, reference, quietContext()), undefined)
   await checkLogin(good, registry.host, right, quietContext())
   const wrong: Credentials = { kind: 'password', username: testUser.username, password: 'sesame-99' }
-  const refused = await errorOf(checkLogin(good, registry.host, wrong, quietContext()))
+  const refused = await failure(checkLogin(good, registry.host, wrong, quietContext()))
   assert.is(refused.code, 'REGISTRY_UNAUTHORIZED')
   assert.not.match(JSON.stringify(refused) + refused.message, /sesame-99|c2VzYW1l/)
   await using anonymous = createRegistryClient({ retry: quick })
-  const missing = await errorOf(headManifest(anonymous, reference, quietContext()))
+  const missing = await failure(headManifest(anonymous, reference, quietContext()))
   assert.is(missing.code, 'REGISTRY_UNAUTHORIZED')
   assert.match(missing.hint ?? '', `mille login ${registry.host}`)
 })
@@ -190,7 +180,7 @@ test('refused credentials are REGISTRY_UNAUTHORIZED after one question', async (
   const registry = await tokenRegistry(() => false)
   await using server = registry.server
   await using client = createRegistryClient({ credentials: async () => right, retry: quick })
-  const error = await errorOf(headManifest(client, { registry: server.host, repository: 'app', tag: '1' }, quietContext()))
+  const error = await failure(headManifest(client, { registry: server.host, repository: 'app', tag: '1' }, quietContext()))
   assert.is(error.code, 'REGISTRY_UNAUTHORIZED')
   assert.is(registry.asked.length, 1)
 })
@@ -201,7 +191,7 @@ test('a token that the registry does not accept ends in an error, not in a loop'
     response.writeHead(401, { 'www-authenticate': `Bearer realm="http://${incoming.headers.host}/token"` }).end()
   })
   await using client = createRegistryClient({ retry: quick })
-  const error = await errorOf(headManifest(client, { registry: liar.host, repository: 'app', tag: '1' }, quietContext()))
+  const error = await failure(headManifest(client, { registry: liar.host, repository: 'app', tag: '1' }, quietContext()))
   assert.is(error.code, 'REGISTRY_UNAUTHORIZED')
   assert.ok(liar.seen.length <= 5, liar.seen.join())
   assert.not.match(error.message, /never-good/)

@@ -17,20 +17,11 @@ import { readBlob } from '../../src/registry/pull.js'
 import { headManifest } from '../../src/registry/resolve.js'
 import { retrying } from '../../src/registry/retry.js'
 import { uploadBlob } from '../../src/registry/upload.js'
+import { failure } from '../helpers/failure.js'
 import { registryMissing, startFake, startRegistry } from '../helpers/registry.js'
 import { within } from '../helpers/within.js'
 
 const quick = { tries: 4, firstDelayMs: 5, longestDelayMs: 20, totalDelayMs: 1000 }
-
-async function errorOf(work: Promise<unknown>): Promise<BuildError> {
-  try {
-    await within(20_000, work)
-  } catch (error) {
-    if (error instanceof BuildError) return error
-    throw error
-  }
-  throw new Error('it did not fail')
-}
 
 interface Proxy extends AsyncDisposable {
   readonly url: string
@@ -85,7 +76,7 @@ test('https goes through a tunnel of the proxy, verified end to end', async () =
   assert.is(await within(10_000, headManifest(client, reference, quietContext())), undefined)
   assert.equal(proxy.seen, [`CONNECT ${registry.host}`])
   await using distrustful = createRegistryClient({ retry: quick, proxy: { https: proxy.url } })
-  assert.is((await errorOf(headManifest(distrustful, reference, quietContext()))).code, 'REGISTRY_TLS')
+  assert.is((await failure(headManifest(distrustful, reference, quietContext()))).code, 'REGISTRY_TLS')
 })
 
 test('http goes to the proxy with the whole URL, and a proxy that refuses is named without its password', async () => {
@@ -97,7 +88,7 @@ test('http goes to the proxy with the whole URL, and a proxy that refuses is nam
   assert.equal(proxy.seen, ['GET http://plain.invalid/v2/', 'HEAD http://plain.invalid/v2/app/manifests/x'])
   const wrong = proxy.url.replace('pass%20word', 'hush')
   await using refused = createRegistryClient({ retry: quick, proxy: { https: wrong } })
-  const error = await errorOf(headManifest(refused, { ...reference, registry: 'tls.invalid' }, quietContext()))
+  const error = await failure(headManifest(refused, { ...reference, registry: 'tls.invalid' }, quietContext()))
   assert.is(error.code, 'REGISTRY_UNREACHABLE')
   assert.match(error.message, /407/)
   assert.not.match(error.message, /hush/)
@@ -126,7 +117,7 @@ test('a registry that takes the request and says nothing is given up after the t
   await using server = await startFake((incoming, response) => void (incoming.url === '/v2/' && response.end()))
   await using client = createRegistryClient({ retry: { ...quick, tries: 2 }, idleTimeoutMs: 100 })
   const start = Date.now()
-  const error = await errorOf(headManifest(client, { registry: server.host, repository: 'app', tag: 'x' }, quietContext()))
+  const error = await failure(headManifest(client, { registry: server.host, repository: 'app', tag: 'x' }, quietContext()))
   assert.is(error.code, 'REGISTRY_UNREACHABLE')
   assert.ok(Date.now() - start < 3000)
   assert.is(server.seen.length, 2)
@@ -255,7 +246,7 @@ test('a blob that is not as long as its descriptor says is an error, not a garbl
       chunks: { fromBytes: 1000, chunkBytes: 1000 },
       progressId: 'push',
     }
-    const error = await errorOf(uploadBlob(client, { registry: server.host, repository: 'app' }, blob, options, quietContext()))
+    const error = await failure(uploadBlob(client, { registry: server.host, repository: 'app' }, blob, options, quietContext()))
     assert.match(error.message, /its descriptor says 5/)
   }
 })

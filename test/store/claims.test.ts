@@ -23,7 +23,7 @@ test('who waits learns how the work ended, and by whom it was done', async () =>
     const other = claimsOf(directory.path).take('step', name)
     if (!claim.isOurs || other.isOurs) throw new Error('two have the claim, or none')
     assert.equal([other.process?.pid, other.process?.command], [process.pid, 'mille test'])
-    const ended = other.ended(never)
+    const ended = other.ended(never, () => undefined)
     claim.release(end)
     assert.is(await within(5000, ended), end)
     assert.equal(readdirSync(`${directory.path}/claims`), [])

@@ -12,6 +12,7 @@ const wired: Readonly<Record<string, (folder: string) => Promise<{ readonly suit
   dag: () => import('./dag.js'),
   lint: () => import('./lint.js'),
   dockerignore: () => import('./dockerignore.js'),
+  registry: () => import('./registry.js'),
   conformance: async () => ({ suite: await (await import('./conformance.js')).openSuite() }),
   integration: async (folder) => ({ suite: await (await import('./integration.js')).openSuite(folder) }),
 }

@@ -5,7 +5,7 @@ import { formatPlatform } from '../../core/platform.js'
 import type { BuildOptions, BuildResult } from '../../engine/options.js'
 import { StepLog } from '../../engine/step-log.js'
 import { writeOutputFile } from '../../io/fs.js'
-import { collectAfterBuild } from '../after-build.js'
+import { tidyAfterBuild } from '../after-build.js'
 import type { FlagValues } from '../args.js'
 import { readBuildCall, runBuildCall } from '../build-call.js'
 import { buildFlags, readBuildContexts, readBuildFlags, unsupportedBuildFlags, writesToStdout } from '../build-flags.js'
@@ -62,15 +62,10 @@ export const command = defineCommand({
       listener.close()
       await printReport({ dryRun: false, steps: log.steps }, format, shell)
       // A build that failed has added to the store too, and may have failed because it is full.
-      if (result === undefined) await collectAfterBuild(gc, true, isQuiet, shell)
+      if (result === undefined) await tidyAfterBuild(gc, result, isQuiet, shell)
     }
     report(result, values, shell)
-    await collectAfterBuild(
-      gc,
-      result.steps.some(({ cached }) => !cached),
-      isQuiet,
-      shell,
-    )
+    await tidyAfterBuild(gc, result, isQuiet, shell)
     return 0
   },
 })

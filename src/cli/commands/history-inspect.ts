@@ -3,7 +3,7 @@
 import type { BuildRecord, RecordedStep } from '../../store/builds.js'
 import { durationOf, findBuild, numberedSteps, statusOf } from '../build-records.js'
 import { defineCommand } from '../command.js'
-import { humanSeconds } from '../human.js'
+import { humanSeconds, waitedText } from '../human.js'
 import { compileTemplate } from '../template.js'
 
 /** The verb `history inspect`. */
@@ -48,9 +48,12 @@ function describe(record: BuildRecord): string {
   return `${head.join('')}${problems.join('')}\n${steps.map(stepLines).join('')}`
 }
 
-function stepLines({ name, status, durationMs, reason, error }: RecordedStep): string {
+function stepLines(step: RecordedStep): string {
+  const { name, status, durationMs, reason, error } = step
   const time = durationMs === undefined || status === 'cached' ? '' : humanSeconds(durationMs)
   const lines = [`${status.padEnd(8)}${time.padStart(8)}  ${name.replaceAll(/\s+/g, ' ')}`]
+  const waited = waitedText(step)
+  if (waited !== undefined) lines.push(`${' '.repeat(18)}${waited}`)
   if (reason !== undefined) lines.push(`${' '.repeat(18)}why: ${reason.text}`)
   if (error !== undefined) lines.push(`${' '.repeat(18)}error: ${error}`)
   return lines.map((line) => `${line}\n`).join('')

@@ -1,10 +1,8 @@
 /** `mille image prune`: removes images. Cached results stay. */
 import { familiarReference } from '../../core/reference.js'
 import { defineCommand } from '../command.js'
-import { humanSize } from '../human.js'
-import { pruneStore } from '../prune-store.js'
+import { type PruneScope, pruneFlags, pruneScope, reclaimedText } from '../prune-store.js'
 import { readReference } from '../stores.js'
-import { readUsageFilters } from '../usage-filters.js'
 
 /** The verb `image prune`. */
 export const command = defineCommand({
@@ -12,30 +10,14 @@ export const command = defineCommand({
   usage: '[OPTIONS]',
   summary: 'Remove images without a name, or all images',
   notes: ['Layers that cached results share stay: "mille prune" removes those.'],
-  flags: {
-    all: { type: 'boolean', short: 'a', help: 'Images with names too, but for those that a running mille uses' },
-    'dry-run': { type: 'boolean', help: 'Only say what would be removed' },
-    filter: { type: 'list', value: 'filter', help: 'Only what matches: until=24h (in the store for longer), id' },
-    force: { type: 'boolean', short: 'f', help: 'Accepted for docker: mille does not ask' },
-  },
+  flags: pruneFlags(
+    'Images with names too, but for those that a running mille uses',
+    'Only what matches: until=24h (in the store for longer), id',
+  ),
   arguments: [0, 0],
   async run({ values }, shell) {
-    const filter = readUsageFilters(values.filter, shell.now())
-    const report = await pruneStore(
-      {
-        rules: [
-          {
-            matches: (item) => item.type === 'image' && filter.matches(item),
-            ...{ shared: false, internal: false, namedImages: values.all },
-            unusedSince: filter.unusedSince,
-            reason: 'asked for',
-          },
-        ],
-        unreferenced: filter.isEmpty,
-        dryRun: values['dry-run'],
-      },
-      shell,
-    )
+    const scope: PruneScope = { matches: ({ type }) => type === 'image', shared: false, internal: false, namedImages: values.all }
+    const report = await pruneScope(scope, values, shell)
     const lines = report.removed.flatMap(({ item: { content } }) =>
       content.kind !== 'image'
         ? []
@@ -43,7 +25,7 @@ export const command = defineCommand({
     )
     const title = values['dry-run'] ? 'Images that would be deleted:' : 'Deleted Images:'
     if (lines.length > 0) shell.print(`${[title, ...lines].join('\n')}\n\n`)
-    shell.print(`${values['dry-run'] ? 'Reclaimable space' : 'Total reclaimed space'}: ${humanSize(report.bytes)}\n`)
+    shell.print(reclaimedText(report, values['dry-run']))
     return 0
   },
 })

@@ -1,8 +1,6 @@
 /** `mille system prune`: images and cached results at once. */
 import { defineCommand } from '../command.js'
-import { humanSize } from '../human.js'
-import { pruneStore } from '../prune-store.js'
-import { readUsageFilters } from '../usage-filters.js'
+import { type PruneScope, pruneFlags, pruneScope, reclaimedText } from '../prune-store.js'
 
 /** The verb `system prune`. */
 export const command = defineCommand({
@@ -10,31 +8,13 @@ export const command = defineCommand({
   usage: '[OPTIONS]',
   summary: 'Remove images without a name and cached results',
   notes: ['What a running mille uses stays, and so do named volumes and build records.'],
-  flags: {
-    all: { type: 'boolean', short: 'a', help: 'All images and all that "mille prune --all" removes' },
-    'dry-run': { type: 'boolean', help: 'Only say what would be removed' },
-    filter: { type: 'list', value: 'filter', help: 'Only what matches: until=24h (not used since)' },
-    force: { type: 'boolean', short: 'f', help: 'Accepted for docker: mille does not ask' },
-  },
+  flags: pruneFlags('All images and all that "mille prune --all" removes', 'Only what matches: until=24h (not used since)'),
   unsupported: ['volumes'],
   arguments: [0, 0],
-  async run({ values: { all, filter: texts, ...values } }, shell) {
-    const filter = readUsageFilters(texts, shell.now())
-    const report = await pruneStore(
-      {
-        rules: [
-          {
-            matches: (item) => item.type !== 'history' && filter.matches(item),
-            ...{ shared: all, internal: all, namedImages: all },
-            unusedSince: filter.unusedSince,
-            reason: 'asked for',
-          },
-        ],
-        unreferenced: filter.isEmpty,
-        dryRun: values['dry-run'],
-      },
-      shell,
-    )
+  async run({ values }, shell) {
+    const { all } = values
+    const scope: PruneScope = { matches: ({ type }) => type !== 'history', shared: all, internal: all, namedImages: all }
+    const report = await pruneScope(scope, values, shell)
     for (const [title, isOfIt] of [
       ['Images', true],
       ['build cache objects', false],
@@ -43,7 +23,7 @@ export const command = defineCommand({
       if (ids.length > 0)
         shell.print(`${[`${values['dry-run'] ? 'Would be deleted:' : 'Deleted'} ${title}:`, ...ids].join('\n')}\n\n`)
     }
-    shell.print(`${values['dry-run'] ? 'Reclaimable space' : 'Total reclaimed space'}: ${humanSize(report.bytes)}\n`)
+    shell.print(reclaimedText(report, values['dry-run']))
     return 0
   },
 })

@@ -1,19 +1,6 @@
-/** Collects by the default policy, and puts into words what went. Loaded only when it is time for a collection. */
-import { type CollectReport, collectGarbage } from '../store/gc.js'
-import { defaultRules, diskSpace, type GcSettings } from '../store/policy.js'
-import { openStore } from '../store/store.js'
+/** Puts into words what a collection removed. Loaded only when one took place. */
+import type { CollectReport } from '../store/gc.js'
 import { humanSize } from './human.js'
-
-/** Collects the store in `root`. */
-export async function collectByPolicy(
-  root: string,
-  settings: GcSettings,
-  { signal, budgetMs, nowMs }: { readonly signal: AbortSignal; readonly budgetMs: number; readonly nowMs: number },
-): Promise<CollectReport> {
-  await using store = await openStore(root)
-  const rules = defaultRules(settings, diskSpace(root), nowMs)
-  return await collectGarbage(store, { rules, unreferenced: true, dryRun: false, signal, budgetMs })
-}
 
 /** Less than this of what nothing needs is not worth a word. */
 const littleBytes = 10e6
