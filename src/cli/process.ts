@@ -160,7 +160,11 @@ function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): NodeJS.Wri
     // A pipeline into the stream that was cancelled ends it with that.
     if (interrupts.exitCode() !== undefined && isCancellation(error)) return
     if (systemCode(error) === 'EPIPE') interrupts.stop(exitCodes.brokenPipe)
-    else if (stream === process.stdout) interrupts.stop(exitCodes.failed)
+    else if (stream === process.stdout) {
+      // Node forgets the error at once: this stream can be written to again.
+      interrupts.watch({ errored: error })
+      interrupts.stop(exitCodes.failed)
+    }
   })
   return stream
 }

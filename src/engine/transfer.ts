@@ -27,6 +27,8 @@ export interface PullResult {
   readonly digest: Digest
   /** False when the store had this image under this name already. */
   readonly isNew: boolean
+  /** What the image is for; another than was asked for where a registry has only that. */
+  readonly platform: Platform
 }
 
 /** Pulls an image with the files of its layers. */
@@ -47,6 +49,7 @@ export function pullImage(options: PullOptions): Promise<PullResult> {
       imageId: stored.id,
       digest,
       isNew: before === undefined || !imagesOfTag(before).includes(stored.id),
+      platform: stored.platform,
     }
   })
 }

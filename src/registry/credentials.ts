@@ -71,7 +71,7 @@ function readAuthFiles(settings: CredentialSettings): AuthFile[] {
     join(env.XDG_CONFIG_HOME || join(own, '.config'), 'containers/auth.json'),
   ]
   for (const path of new Set(paths)) {
-    const text = readTextIfExists(path)
+    const text = readLogins(path)
     if (text !== undefined && text.trim() !== '') files.push(parseAuthFile(path, text))
   }
   return files
@@ -227,4 +227,23 @@ export function helperFailed(helper: NamedHelper, result: ProcessResult): Regist
   const said = (result.stderr.trim() || result.stdout.trim()).split('\n')[0] ?? ''
   const message = `docker-credential-${helper.name} (named in ${helper.origin}) ended with code ${result.exitCode}`
   return new RegistryError('REGISTRY_CREDENTIALS', said === '' ? message : `${message}: ${said.slice(0, 200)}`)
+}
+
+/** The text of a file with logins; undefined when there is none. @throws RegistryError REGISTRY_CREDENTIALS */
+export function readLogins(path: string): string | undefined {
+  try {
+    return readTextIfExists(path)
+  } catch (error) {
+    throw loginFileError(path, 'read', error)
+  }
+}
+
+/** What is wrong with a file of logins, in place of the system's error. */
+export function loginFileError(path: string, verb: 'read' | 'written', error: unknown): unknown {
+  const code = systemCode(error)
+  if (code === undefined) return error
+  return new RegistryError('REGISTRY_CREDENTIALS', `the logins in ${path} cannot be ${verb} (${code})`, {
+    cause: error,
+    hint: 'check whose the file is, or name another directory with --config or DOCKER_CONFIG',
+  })
 }

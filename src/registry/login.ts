@@ -7,7 +7,7 @@
 import { realpathSync } from 'node:fs'
 import type { Context } from '../core/context.js'
 import { systemCode } from '../core/errors.js'
-import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
+import { writeFileAtomic } from '../io/fs.js'
 import type { RegistryClient } from './client.js'
 import {
   type AuthFile,
@@ -19,7 +19,9 @@ import {
   hubKey,
   keysOf,
   loginFile,
+  loginFileError,
   parseAuthFile,
+  readLogins,
 } from './credentials.js'
 import { isRecord } from './errors.js'
 
@@ -100,7 +102,7 @@ function keyOf(registry: string): string {
 
 function openLoginFile(settings: CredentialSettings): { readonly path: string; readonly file: AuthFile } {
   const path = throughLinks(loginFile(settings))
-  const text = readTextIfExists(path)
+  const text = readLogins(path)
   return { path, file: text === undefined || text.trim() === '' ? { origin: path, content: {} } : parseAuthFile(path, text) }
 }
 
@@ -110,10 +112,14 @@ function throughLinks(path: string): string {
     return realpathSync(path)
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return path
-    throw error
+    throw loginFileError(path, 'read', error)
   }
 }
 
 function writeLoginFile(path: string, content: Readonly<Record<string, unknown>>): void {
-  writeFileAtomic(path, `${JSON.stringify(content, undefined, '\t')}\n`, { mode: 0o600, sync: true })
+  try {
+    writeFileAtomic(path, `${JSON.stringify(content, undefined, '\t')}\n`, { mode: 0o600, sync: true })
+  } catch (error) {
+    throw loginFileError(path, 'written', error)
+  }
 }

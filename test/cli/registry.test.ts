@@ -44,10 +44,24 @@ test('a registry with a password: wrong credentials are refused, right ones push
   assert.is(await milleOk(other, ['inspect', '--format', '{{.Id}}', name]), id)
   assert.is(await milleOk(other, ['run', '--rm', '--network', 'none', name, 'echo', 'pulled']), 'pulled\n')
 
+  const foreign = await mille(other, ['pull', '--platform=linux/s390x', name], { env })
+  assert.match(foreign.stderr, /warning: .* is for linux\/\w+, and --platform asks for linux\/s390x/)
+
   await milleOk(root, ['logout', registry.host], { env })
   const after = await mille(other, ['pull', '-q', name], { env })
   assert.is(after.code, 1)
   assert.match(after.stderr, /\[REGISTRY_UNAUTHORIZED\]/)
+
+  mkdirSync(join(directory.path, 'odd/config.json'), { recursive: true })
+  for (const verb of [
+    ['pull', name],
+    ['logout', registry.host],
+    ['login', '-u', 'x', '-p', testUser.password, registry.host],
+  ]) {
+    const odd = await mille(other, verb, { env: { DOCKER_CONFIG: join(directory.path, 'odd') } })
+    assert.is(odd.code, 1, odd.stderr)
+    assert.match(odd.stderr, verb[0] === 'login' ? /UNAUTHORIZED/ : /logins in .*config\.json cannot be read \(EISDIR\)/)
+  }
 })
 
 test.run()

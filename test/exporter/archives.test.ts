@@ -64,7 +64,8 @@ archiveTest(
   async (bench, other) => {
     await withRegistry(join(bench.directory, 'registry'), async (host) => {
       const { manifest, imageId } = await bench.build({ tags: [`${host}/app:1`], push: true })
-      const pulled = await pullImage({ root: other.root, reference: `${host}/app:1` })
+      const { platform, ...pulled } = await pullImage({ root: other.root, reference: `${host}/app:1` })
+      assert.is(platform.os, 'linux')
       assert.equal(pulled, { reference: `${host}/app:1`, imageId, digest: manifest?.digest, isNew: true })
       assert.is((await pullImage({ root: other.root, reference: `${host}/app:1` })).isNew, false)
       const dest = join(bench.directory, 'app.tar')

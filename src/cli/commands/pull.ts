@@ -1,6 +1,6 @@
 /** `mille pull`. */
 import { UsageError } from '../../core/errors.js'
-import { parsePlatform, platformOf } from '../../core/platform.js'
+import { formatPlatform, parsePlatform, platformMatches, platformOf } from '../../core/platform.js'
 import { defineCommand } from '../command.js'
 import { withTransfer } from '../transfer.js'
 
@@ -33,6 +33,11 @@ export const command = defineCommand({
       shell.note(
         `Digest: ${pulled.digest}\nStatus: ${pulled.isNew ? 'Downloaded newer image' : 'Image is up to date'} for ${reference}`,
       )
+    }
+    if (!platformMatches(pulled.platform, platform)) {
+      const asked = values.platform === undefined ? 'this machine is' : '--platform asks for'
+      const message = `${reference} is for ${formatPlatform(pulled.platform)}, and ${asked} ${formatPlatform(platform)}`
+      shell.warn({ severity: 'warning', code: 'PlatformMismatch', message })
     }
     shell.print(`${pulled.reference}\n`)
     return 0
