@@ -9,8 +9,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BuildError } from '../src/core/errors.js'
 import { readTextIfExists } from '../src/io/fs.js'
 import { Scope } from '../src/io/scope.js'
+import type { WindowSize } from '../src/io/sys.js'
 import { type OciHost, ociConfig, ociConfigText } from './drivers/oci.js'
-import { execProblem, looksStartable } from './exec-check.js'
+import { execProblem, isDirectory, looksStartable } from './exec-check.js'
 import { HeldOutput } from './held-output.js'
 import { prepareMounts } from './mount-plan.js'
 import { mountOverlay, unmountOverlay } from './mounts.js'
@@ -22,6 +23,7 @@ import { type ProcessEnd, type RunningProcess, startProcess } from './spawn.js'
 import { mountPointNames, type OwnState, removeBundle } from './state.js'
 import { exitStatusOf } from './status.js'
 import { MountPoints } from './stubs.js'
+import { openTerminal } from './terminal.js'
 
 /** What a container needs beside its plan. */
 export interface ContainerHost {
@@ -43,19 +45,21 @@ export async function runContainer(
   host: ContainerHost,
 ): Promise<ExitStatus> {
   return releasing(async (scope) => {
-    const bundle = prepareBundle(plan, host, scope)
+    const terminal = plan.terminal ? openTerminal(io.stdin, scope) : undefined
+    const bundle = prepareBundle(plan, host, scope, terminal?.size)
     const cgroupsPath = cgroupsPathOf(host.runtime, host.id, plan.cgroupParent)
     const command = [join(bundle, mountPointNames.root), plan.argv[0] ?? '', plan.env, plan.cwd] as const
     const stderr = heldStderr(io, () => looksStartable(...command))
     const child = startProcess(runtimeArguments('run', host.runtime, host.state, bundle, host.id), {
       env: host.env,
-      stdin: io.stdin,
+      stdin: terminal?.stdin ?? io.stdin,
       stdout: io.onStdout,
       stderr: stderr?.push ?? 'inherit',
       // Whoever hands a terminal on must be in its foreground group. Others get signals from mille alone, each once.
-      ownSession: !plan.terminal,
+      ownSession: terminal?.stdin !== 'inherit',
     })
     io.onStarted?.(signaller(child, bundle))
+    if (terminal !== undefined) whenStarted(child, bundle, terminal.follow)
     const end = await endOrAbort(child, bundle, signal)
     signal.throwIfAborted()
     const status = exitStatusOf({
@@ -64,6 +68,7 @@ export async function runContainer(
       end,
       log: readTextIfExists(join(bundle, 'log')) ?? '',
       execProblem: () => execProblem(...command),
+      isDirectory: () => isDirectory(...command),
       limitsMemory: plan.limits.memoryBytes !== undefined && cgroupsPath !== undefined,
     })
     stderr?.release()
@@ -82,16 +87,19 @@ function heldStderr(io: SandboxIo, isStartable: () => boolean): HeldOutput | und
 
 /** Sends signals to the container's first process, once there is one; nothing when it has ended. */
 function signaller(child: RunningProcess, bundle: string): (signal: NodeJS.Signals) => void {
+  return (signal) => whenStarted(child, bundle, (pid) => sendSignal(pid, signal))
+}
+
+/** Calls `use` with the container's first process as soon as there is one; never when it has ended. */
+function whenStarted(child: RunningProcess, bundle: string, use: (pid: number) => void): void {
   let isOver = false
   const ended = child.ended.then(
     () => (isOver = true),
     () => (isOver = true),
   )
-  return (signal) => {
-    void firstProcess(join(bundle, 'pid'), ended).then((pid) => {
-      if (pid !== undefined && !isOver) sendSignal(pid, signal)
-    })
-  }
+  void firstProcess(join(bundle, 'pid'), ended).then((pid) => {
+    if (pid !== undefined && !isOver) use(pid)
+  })
 }
 
 /** Runs `work` and then what it deferred, in reverse order. */
@@ -115,7 +123,7 @@ function addNote(error: unknown, release: unknown): void {
 }
 
 /** Everything on disk and in the mount table that the runtime will look for. Returns the bundle directory. */
-function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): string {
+function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope, terminalSize: WindowSize | undefined): string {
   const bundle = join(host.state.bundles, host.id)
   const root = join(bundle, mountPointNames.root)
   mkdirSync(root, { recursive: true, mode: 0o700 })
@@ -139,6 +147,7 @@ function prepareBundle(plan: SandboxPlan, host: ContainerHost, scope: Scope): st
     ...(host.network.path === undefined ? {} : { networkPath: host.network.path }),
     ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
     ...(host.runtime.seccompProgram === undefined ? {} : { seccompProgram: host.runtime.seccompProgram }),
+    ...(terminalSize === undefined ? {} : { terminalSize }),
   })
   writeFileSync(join(bundle, 'config.json'), ociConfigText(config))
   return bundle

@@ -36,6 +36,13 @@ export function looksStartable(root: string, name: string, env: readonly string[
   return execProblem(root, name, env, cwd) === undefined
 }
 
+/** True for a path that leads to a directory. */
+export function isDirectory(root: string, name: string, _env: readonly string[], cwd: string): boolean {
+  if (!name.includes('/')) return false
+  const path = fsPath(root + resolveInside(root, name.startsWith('/') ? name : `${cwd}/${name}`).path)
+  return existsSync(path) && statSync(path).isDirectory()
+}
+
 const headBytes = 4096
 const elfMagic = 0x7f45_4c46
 

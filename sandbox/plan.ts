@@ -25,7 +25,7 @@ export interface SandboxPlan {
   /** All system calls are let through (`--security-opt seccomp=unconfined`); false. */
   readonly seccompUnconfined?: boolean
   readonly readonlyRootfs: boolean
-  /** Allocate a pseudo-terminal and attach it to the process's own stdin and stdout. */
+  /** Give the process a pseudo-terminal. Where the caller's stdin is not handed on, nobody types on it. */
   readonly terminal: boolean
   readonly shmSizeBytes?: number
   readonly limits: ResourceLimits

@@ -14,7 +14,8 @@ export type OutputTarget = 'ignore' | 'inherit' | ((data: Uint8Array) => void)
 /** How a process is started. */
 export interface ProcessOptions {
   readonly env: Readonly<Record<string, string>>
-  readonly stdin: 'ignore' | 'inherit' | 'pipe'
+  /** A number is an open file descriptor. */
+  readonly stdin: 'ignore' | 'inherit' | 'pipe' | number
   readonly stdout: OutputTarget
   readonly stderr: OutputTarget
   /** A session of its own: signals from the terminal do not reach it. */

@@ -20,6 +20,8 @@ export interface RuntimeEnd {
   readonly limitsMemory: boolean
   /** Looks at the program's file; asked only when it may not have been started. */
   readonly execProblem: () => ExecProblem | undefined
+  /** The same, for a program that is a directory. */
+  readonly isDirectory: () => boolean
 }
 
 /**
@@ -106,8 +108,8 @@ function setupError(run: RuntimeEnd, failure: string): SandboxError {
     if (problem !== undefined) return execError(problem)
     const message = isFormat
       ? `the command ${command} is not a program for this machine's processor, or a script without a #! line`
-      : `the command ${command} is not executable`
-    const hint = isFormat ? undefined : 'give it execute permission (COPY --chmod=755, RUN chmod +x)'
+      : `the command ${command} is ${run.isDirectory() ? 'a directory' : 'not executable'}`
+    const hint = isFormat || run.isDirectory() ? undefined : 'give it execute permission (COPY --chmod=755, RUN chmod +x)'
     return new SandboxError('SANDBOX_COMMAND_NOT_EXECUTABLE', message, { cause, hint, exitCode: 126 })
   }
   return new SandboxError('SANDBOX_SETUP_FAILED', `${run.runtimeName} could not set up the container: ${reason}`, { cause })

@@ -27,6 +27,8 @@ export interface OciHost {
   readonly architecture: string
   /** The seccomp profile in compiled form, base64, for crun: compiling takes it more time than all the rest. */
   readonly seccompProgram?: string
+  /** The size of the container's terminal. */
+  readonly terminalSize?: { readonly rows: number; readonly columns: number }
 }
 
 /** The parts of config.json that mille writes. */
@@ -34,6 +36,7 @@ export interface OciConfig {
   readonly ociVersion: '1.0.2'
   readonly process: {
     readonly terminal: boolean
+    readonly consoleSize?: { readonly height: number; readonly width: number }
     readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[] }
     readonly args: readonly string[]
     readonly env: readonly string[]
@@ -87,6 +90,7 @@ export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
     ociVersion: '1.0.2',
     process: {
       terminal: plan.terminal,
+      ...consoleSizeOf(host),
       user: withPrimaryGroup(plan.user),
       args: plan.argv,
       env: plan.env,
@@ -111,6 +115,10 @@ export function ociConfig(plan: SandboxPlan, host: OciHost): OciConfig {
       ? { annotations: { 'run.oci.seccomp_bpf_data': host.seccompProgram } }
       : {}),
   }
+}
+
+function consoleSizeOf({ terminalSize: size }: OciHost): Pick<OciConfig['process'], 'consoleSize'> {
+  return size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }
 }
 
 /**

@@ -23,6 +23,8 @@ export interface FlagSpec {
   /** The environment variable that is used when the flag is not given. */
   readonly env?: string
   readonly choices?: readonly string[]
+  /** A size may be -1, which is unlimited. */
+  readonly unlimited?: boolean
   /** The flag may stand alone and then has this value; one of its own follows `=` only. */
   readonly bare?: string
 }
@@ -195,7 +197,7 @@ function readValue(text: string, spec: FlagSpec, from: string): unknown {
     case 'decimal':
       return readNumber(text, from, /^\d+(\.\d+)?$|^\.\d+$/, 'a number such as 1.5')
     case 'bytes':
-      return parseBytes(text, from)
+      return spec.unlimited === true && text === '-1' ? -1 : parseBytes(text, from)
     default:
       return text
   }
@@ -212,14 +214,16 @@ function readNumber(text: string, from: string, pattern: RegExp, expected: strin
   throw badValue(from, text, expected)
 }
 
-/** Reads a size as docker does: `512`, `64k`, `1.5g`, `20MiB`, `2gb`; units are powers of 1024. `-1` is unlimited. */
+/** Reads a size as docker does: `512`, `64k`, `1.5g`, `20MiB`, `2gb`; units are powers of 1024. */
 export function parseBytes(text: string, from: string, expected = 'a size such as 512m or 2g'): number {
-  const match = /^(-1|\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i.exec(text)
+  const match = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i.exec(text)
   if (match === null) {
     throw badValue(from, text, expected)
   }
   const power = 'kmgtp'.indexOf((match[2] ?? '').toLowerCase() || '?') + 1
-  return Math.floor(Number(match[1]) * 1024 ** power)
+  const bytes = Math.floor(Number(match[1]) * 1024 ** power)
+  if (Number.isSafeInteger(bytes)) return bytes
+  throw new UsageError('USAGE_BAD_FLAG', `${from} is "${text}", the most that can be asked for is 8p`)
 }
 
 /**

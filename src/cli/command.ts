@@ -81,11 +81,16 @@ function hasHelpFlag(args: readonly string[], flags: FlagTable, interspersed: bo
 function checkCount<T extends FlagTable>(name: string, spec: CommandSpec<T>, positionals: readonly string[]): void {
   const [least, most] = spec.arguments
   if (positionals.length >= least && positionals.length <= most) return
-  const expected =
-    least === most ? (least === 0 ? 'no' : `${least}`) : most === Infinity ? `at least ${least}` : `${least} to ${most}`
+  const expected = expectedCount(least, most)
   throw new UsageError(
     'USAGE_BAD_ARGUMENT',
     `"${name}" takes ${expected} argument${(most === Infinity ? least : most) === 1 ? '' : 's'}, got ${positionals.length}`,
     { hint: `usage: ${name} ${spec.usage}` },
   )
+}
+
+function expectedCount(least: number, most: number): string {
+  if (least === most) return least === 0 ? 'no' : `${least}`
+  if (most === Infinity) return `at least ${least}`
+  return least === 0 ? `at most ${most}` : `${least} to ${most}`
 }

@@ -1,4 +1,5 @@
 /** The engine's options as the command line knows them: store, runtime, credentials, signal. */
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { BuildEvent } from '../core/context.js'
 import type { EngineOptions } from '../engine/options.js'
@@ -13,7 +14,7 @@ export function engineOptions(shell: Shell, onEvent: (event: BuildEvent) => void
     runtime: globals.runtime,
     stateDirectory: stateDirectory(env),
     env: globals.configDir === undefined ? env : { ...env, DOCKER_CONFIG: globals.configDir },
-    home: env.HOME || '/root',
+    home: env.HOME || homedir(),
     insecureRegistries: globals.insecureRegistries,
     now: shell.now,
     signal: shell.signal,

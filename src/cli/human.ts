@@ -1,6 +1,6 @@
 /** Sizes, times and ages as docker prints them, and tables. */
 import type { BuildEvent } from '../core/context.js'
-import { printableLine, truncateToWidth } from '../core/width.js'
+import { displayWidth, printableLine, truncateToWidth } from '../core/width.js'
 import type { RecordedStep } from '../store/builds.js'
 
 const sizeUnits = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
@@ -72,11 +72,24 @@ export function humanAge(thenMs: number | undefined, nowMs: number): string {
   return thenMs === undefined || Number.isNaN(thenMs) ? 'N/A' : `${humanDuration(nowMs - thenMs)} ago`
 }
 
-/** A table with docker's three blanks between columns. The last column is not padded. */
+/** A time as docker prints it in lists of images, in UTC: `2026-01-31 12:00:00 +0000 UTC`. */
+export function humanTime(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')} +0000 UTC`
+}
+
+/** What docker's columns have at least, with the blanks behind them. */
+const leastColumn = 10
+
+/**
+ * A table with docker's three blanks between columns. The last column is not padded. Nothing in a cell moves the cursor: names
+ * and comments come from whoever made the image.
+ */
 export function renderTable(rows: readonly (readonly string[])[]): string {
-  const columns = Math.max(0, ...rows.map((row) => row.length))
-  const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length)))
-  return rows
-    .map((row) => `${row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd((widths[i] ?? 0) + 3))).join('')}\n`)
-    .join('')
+  const lines = rows.map((row) => row.map(printableLine))
+  const columns = Math.max(0, ...lines.map((row) => row.length))
+  const widths = Array.from({ length: columns }, (_, i) =>
+    Math.max(leastColumn, ...lines.map((row) => displayWidth(row[i] ?? '') + 3)),
+  )
+  const padded = (cell: string, i: number): string => cell + ' '.repeat((widths[i] ?? 0) - displayWidth(cell))
+  return lines.map((row) => `${row.map((cell, i) => (i === row.length - 1 ? cell : padded(cell, i))).join('')}\n`).join('')
 }

@@ -17,7 +17,7 @@ export const limitFlags = {
   'cpuset-mems': { type: 'string', value: 'list', help: 'The memory nodes that RUN steps may use' },
   isolation: { type: 'string', value: 'kind', help: 'Accepted as default or oci only: containers of an OCI runtime' },
   memory: { type: 'bytes', short: 'm', value: 'size', help: 'The memory that a RUN step may use' },
-  'memory-swap': { type: 'bytes', value: 'size', help: 'Memory and swap together; -1 for unlimited swap' },
+  'memory-swap': { type: 'bytes', unlimited: true, value: 'size', help: 'Memory and swap together; -1 for unlimited swap' },
   resource: { type: 'list', value: 'key=value,…', help: 'Several limits at once, as memory=1g,cpu-quota=50000' },
   'security-opt': {
     type: 'list',
@@ -81,7 +81,8 @@ function readResource(text: string): ResourceLimits {
   }
   const bytes = (key: string): number | undefined => {
     const value = fields.get(key)
-    return value === undefined ? undefined : parseBytes(value, `--resource ${key}`)
+    if (value === undefined || (key === 'memory-swap' && value === '-1')) return value === undefined ? undefined : -1
+    return parseBytes(value, `--resource ${key}`)
   }
   return limitsOf({
     ...{ memory: bytes('memory'), 'memory-swap': bytes('memory-swap'), 'cpu-shares': number('cpu-shares') },
@@ -93,8 +94,12 @@ function readResource(text: string): ResourceLimits {
 
 const leastMemory = 6 << 20
 
-/** docker's own bounds, and the kernel's: what a runtime would refuse with a sentence about a file of its cgroup. */
-function checkLimits({ memoryBytes, memorySwapBytes, cpuPeriodUs, cpuQuotaUs, cpuShares, ...sets }: ResourceLimits): void {
+/**
+ * docker's own bounds, and the kernel's: what a runtime would refuse with a sentence about a file of its cgroup.
+ *
+ * @throws UsageError
+ */
+export function checkLimits({ memoryBytes, memorySwapBytes, cpuPeriodUs, cpuQuotaUs, cpuShares, ...sets }: ResourceLimits): void {
   const bad = (message: string, hint?: string): UsageError =>
     new UsageError('USAGE_BAD_FLAG', message, hint === undefined ? {} : { hint })
   if (memoryBytes !== undefined && memoryBytes < leastMemory) throw bad(`--memory is ${memoryBytes} bytes, expected at least 6m`)

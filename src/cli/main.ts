@@ -16,8 +16,10 @@ function restoreEnvironment(): void {
 
 async function main(argv: readonly string[]): Promise<number> {
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-v')) {
+    // Where that cannot be written, the way that says why is taken.
+    process.stdout.once('error', () => undefined)
     process.stdout.write(`mille version ${version()}\n`)
-    return 0
+    if (process.stdout.errored === null) return 0
   }
   restoreEnvironment()
   const { runProgram } = await import('./program.js')

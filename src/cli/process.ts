@@ -2,7 +2,7 @@
 import { fstatSync, writeSync } from 'node:fs'
 import type { BuildEvent } from '../core/context.js'
 import type { Diagnostic } from '../core/diagnostic.js'
-import { CancelledError, systemCode } from '../core/errors.js'
+import { BuildError, CancelledError, systemCode } from '../core/errors.js'
 import { renderDiagnostic, renderError } from '../core/render.js'
 import { exitCodes } from './exit.js'
 import type { GlobalOptions, Output, Shell } from './shell.js'
@@ -14,6 +14,10 @@ export interface Interrupts {
   readonly exitCode: () => number | undefined
   /** Stops the work as a signal does. */
   readonly stop: (exitCode: number) => void
+  /** A stream whose errors are looked for when the command has ended. */
+  readonly watch: (stream: { readonly errored: Error | null }) => void
+  /** Why results could not be written; undefined when all were, or when nobody wanted to read them. */
+  readonly unwritten: () => BuildError | undefined
   /** From now on signals go to `handler` and stop nothing. */
   readonly take: (handler: (signal: NodeJS.Signals) => void) => void
 }
@@ -48,7 +52,16 @@ export function listenForSignals(): Interrupts {
     reportError(error, true)
     process.exit(exitCodes.bug)
   })
-  return { signal: controller.signal, exitCode: () => code, stop, take }
+  const streams: { readonly errored: Error | null }[] = []
+  const watch: Interrupts['watch'] = (stream) => void streams.push(stream)
+  const unwritten = (): BuildError | undefined => streams.map(({ errored }) => outputError(errored)).find((error) => error)
+  return { signal: controller.signal, exitCode: () => code, stop, watch, unwritten, take }
+}
+
+function outputError(error: Error | null): BuildError | undefined {
+  if (error === null || systemCode(error) === 'EPIPE' || isCancellation(error)) return undefined
+  const why = systemCode(error) === 'ENOSPC' ? 'no space is left' : error.message
+  return new BuildError('OUTPUT_UNWRITABLE', `the output cannot be written: ${why}`, { cause: error })
 }
 
 /** True for what an aborted signal makes of the work. */
@@ -58,8 +71,8 @@ export function isCancellation(error: unknown): boolean {
 
 /** The shell of this process. */
 export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell {
-  const stdoutStream = lazily(() => guarded(process.stdout, interrupts))
-  const stdout = lazily(() => openDirect(1, interrupts) ?? stdoutStream())
+  const stdoutStream = lazily(() => openStdoutStream(interrupts))
+  const stdout = lazily(() => openStdout(interrupts))
   const stderr = lazily(() => openDirect(2, interrupts) ?? guarded(process.stderr, interrupts))
   const color = lazily(() => wantsColor(process.env, stderr()))
   const warn = (diagnostic: Diagnostic): void => {
@@ -70,7 +83,9 @@ export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell
   }
   return {
     env: process.env,
-    cwd: process.cwd(),
+    get cwd() {
+      return workingDirectory()
+    },
     globals,
     signal: interrupts.signal,
     takeSignals: interrupts.take,
@@ -97,6 +112,18 @@ export function openShell(globals: GlobalOptions, interrupts: Interrupts): Shell
   }
 }
 
+function workingDirectory(): string {
+  try {
+    return process.cwd()
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+    throw new BuildError('USAGE_BAD_ARGUMENT', 'the current directory was deleted', {
+      cause: error,
+      hint: 'change to another one',
+    })
+  }
+}
+
 function printEvent(
   event: BuildEvent,
   globals: GlobalOptions,
@@ -117,13 +144,23 @@ export function reportError(error: unknown, verbose: boolean): void {
   process.stderr.write(renderError(error, { color, verbose }))
 }
 
-/** A reader that went away (`mille … | head`) stops the work like a signal; nothing more is written then. */
+/** Where results go; that one could not be written ends the program with an error. */
+export function openStdout(interrupts: Interrupts): Output {
+  return openDirect(1, interrupts) ?? openStdoutStream(interrupts)
+}
+
+function openStdoutStream(interrupts: Interrupts): NodeJS.WriteStream {
+  interrupts.watch(process.stdout)
+  return guarded(process.stdout, interrupts)
+}
+
+/** What is written to a stream that does not take it stops the work: a reader that went away (`mille … | head`) like a signal. */
 function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): NodeJS.WriteStream {
   stream.on('error', (error) => {
     // A pipeline into the stream that was cancelled ends it with that.
     if (interrupts.exitCode() !== undefined && isCancellation(error)) return
-    if (systemCode(error) !== 'EPIPE') throw error
-    interrupts.stop(exitCodes.brokenPipe)
+    if (systemCode(error) === 'EPIPE') interrupts.stop(exitCodes.brokenPipe)
+    else if (stream === process.stdout) interrupts.stop(exitCodes.failed)
   })
   return stream
 }
@@ -135,24 +172,35 @@ function guarded(stream: NodeJS.WriteStream, interrupts: Interrupts): NodeJS.Wri
 function openDirect(fd: 1 | 2, interrupts: Interrupts): Output | undefined {
   const stats = fstatSync(fd)
   if (!stats.isFile() && !stats.isFIFO() && !(stats.isCharacterDevice() && stats.rdev === nullDevice)) return undefined
-  let isOpen = true
+  const state: { errored: Error | null } = { errored: null }
+  if (fd === 1) interrupts.watch(state)
   return {
     isTTY: false,
     write(text) {
-      const bytes = typeof text === 'string' ? Buffer.from(text) : text
-      for (let at = 0; at < bytes.length && isOpen; ) {
-        try {
-          at += writeSync(fd, bytes, at)
-        } catch (error) {
-          if (systemCode(error) === 'EPIPE') isOpen = false
-          // Somebody else has made the pipe non-blocking, and its reader is slow.
-          else if (systemCode(error) === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
-          else throw error
-        }
+      if (state.errored !== null) return false
+      try {
+        writeWhole(fd, typeof text === 'string' ? Buffer.from(text) : text)
+        return true
+      } catch (error) {
+        if (systemCode(error) === undefined) throw error
+        state.errored = error as Error
+        if (systemCode(error) === 'EPIPE') interrupts.stop(exitCodes.brokenPipe)
+        else if (fd === 1) interrupts.stop(exitCodes.failed)
+        return false
       }
-      if (!isOpen) interrupts.stop(exitCodes.brokenPipe)
-      return isOpen
     },
+  }
+}
+
+function writeWhole(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at)
+    } catch (error) {
+      // Somebody else has made the pipe non-blocking, and its reader is slow.
+      if (systemCode(error) !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
   }
 }
 

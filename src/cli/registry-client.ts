@@ -1,4 +1,7 @@
 /** A registry client without a store, for `login` and `logout`, which need no rights to one. */
+import { homedir } from 'node:os'
+import { UsageError } from '../core/errors.js'
+import { isReference, parseReference } from '../core/reference.js'
 import { createRegistryClient, type RegistryClient } from '../registry/client.js'
 import { proxyFromEnv } from '../registry/proxy.js'
 import { systemCaFiles } from '../registry/tls.js'
@@ -22,12 +25,22 @@ export function credentialSettings(shell: Shell): {
   const { env, globals } = shell
   return {
     env: globals.configDir === undefined ? env : { ...env, DOCKER_CONFIG: globals.configDir },
-    home: env.HOME || '/root',
+    home: env.HOME || homedir(),
   }
 }
 
-/** The registry host that people mean by a server: no scheme, no path, Docker Hub under its one name. */
+/**
+ * The registry host that people mean by a server: no scheme, no path, Docker Hub under its one name.
+ *
+ * @throws UsageError
+ */
 export function registryHost(server: string | undefined): string {
   const host = (server ?? 'docker.io').replace(/^https?:\/\//, '').replace(/\/.*$/, '')
+  // Anything that can be the host of an image's name.
+  if (!isReference(parseReference(`${host}/x`)) || !/[.:]|^localhost$/.test(host)) {
+    throw new UsageError('USAGE_BAD_ARGUMENT', `"${server}" is no registry host`, {
+      hint: 'for example ghcr.io or localhost:5000',
+    })
+  }
   return ['index.docker.io', 'registry-1.docker.io', 'hub.docker.com'].includes(host) ? 'docker.io' : host
 }

@@ -110,10 +110,17 @@ export function readHost(text: string): { readonly name: string; readonly addres
   if (match?.[1] === undefined || address === undefined) {
     throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}" has not the form name:address`)
   }
-  if (address !== hostGateway && !/^[0-9a-fA-F:.]+$/.test(address)) {
+  if (address !== hostGateway && !isAddress(address)) {
     throw new UsageError('USAGE_BAD_FLAG', `--add-host "${text}": "${address}" is no IP address`)
   }
   return { name: match[1], address }
+}
+
+/** Loading node:net for its `isIP` takes 4 ms. */
+function isAddress(text: string): boolean {
+  const octet = '(?:25[0-5]|2[0-4]\\d|1?\\d?\\d)'
+  if (new RegExp(`^${octet}(?:\\.${octet}){3}$`).test(text)) return true
+  return /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/.test(text) && URL.canParse(`http://[${text}]/`)
 }
 
 /** `NAME=value` lines of an environment file, as docker reads it: `#` comments, no quotes, a bare name takes the caller's value. */

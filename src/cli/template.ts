@@ -2,20 +2,28 @@
  * The Go templates of `--format`: the part of text/template that docker's users write.
  *
  * Actions: `{{.A.B}}`, `{{json .A}}`, pipes, parentheses, texts and numbers, `if`/`else if`/`else`, `range`, `with`,
- * `$` for the whole, trim marks. Functions: json join split lower upper title len index eq ne and or not println
- * truncate pad slice. Everything else is an error that names it; nothing is printed half.
+ * `$` for the whole, variables, trim marks. The functions are in template-functions.ts. Everything else is an error that
+ * names it; nothing is printed half.
  */
-import { UsageError } from '../core/errors.js'
+import { bad, entriesOf, functions, isTrue, printed } from './template-functions.js'
 
 type Node =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'print'; readonly pipe: Pipe }
+  | { readonly kind: 'set'; readonly variables: Variables; readonly pipe: Pipe }
   | {
       readonly kind: 'if' | 'range' | 'with'
+      readonly variables: Variables | undefined
       readonly pipe: Pipe
       readonly body: readonly Node[]
       readonly other: readonly Node[]
     }
+
+/** What stands before `:=` or `=`: names with their `$`; `range` can have two. */
+interface Variables {
+  readonly names: readonly string[]
+  readonly isNew: boolean
+}
 
 type Pipe = readonly Call[]
 
@@ -25,9 +33,16 @@ interface Call {
 }
 
 type Term =
-  | { readonly kind: 'path'; readonly from: 'dot' | 'root'; readonly names: readonly string[] }
+  /** `variable` has its `$`; the whole is `$` alone, the current value undefined. */
+  | { readonly kind: 'path'; readonly variable: string | undefined; readonly names: readonly string[] }
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'pipe'; readonly pipe: Pipe; readonly names: readonly string[] }
+
+/** The variables of a block, and those around it. */
+interface Scope {
+  readonly values: Map<string, unknown>
+  readonly around: Scope | undefined
+}
 
 /** Fills a template with a value. @throws UsageError USAGE_BAD_FLAG for what is no such template */
 export function renderTemplate(template: string, value: unknown): string {
@@ -37,13 +52,7 @@ export function renderTemplate(template: string, value: unknown): string {
 /** Reads a template once, for many values. */
 export function compileTemplate(template: string): (value: unknown) => string {
   const nodes = parseTemplate(template)
-  return (value) => renderNodes(nodes, value, value)
-}
-
-function bad(what: string): UsageError {
-  return new UsageError('USAGE_BAD_FLAG', `the template of --format ${what}`, {
-    hint: 'for example --format "{{.ID}} {{json .Labels}}"',
-  })
+  return (value) => renderNodes(nodes, value, { values: new Map([['$', value]]), around: undefined })
 }
 
 // ---- reading
@@ -53,11 +62,16 @@ interface Action {
 }
 
 function parseTemplate(template: string): readonly Node[] {
-  const parts = splitActions(template.replaceAll('\\t', '\t').replaceAll('\\n', '\n'))
+  const parts = splitActions(template).map((part) => (typeof part === 'string' ? unescaped(part) : part))
   const reader = { parts, at: 0 }
   const { nodes, ended } = parseBlock(reader)
   if (ended !== undefined) throw bad(`has a {{${ended.words.join(' ')}}} too many`)
   return nodes
+}
+
+/** Outside of actions `\t` and `\n` are what they say; inside, texts in quotes have their own rules. */
+function unescaped(text: string): string {
+  return text.replaceAll('\\t', '\t').replaceAll('\\n', '\n')
 }
 
 function splitActions(template: string): (string | Action)[] {
@@ -83,9 +97,9 @@ function splitActions(template: string): (string | Action)[] {
   return [...parts, template.slice(at)]
 }
 
-/** Texts in quotes, parentheses, pipes, numbers, paths and names. */
+/** Texts in quotes, parentheses, pipes, signs of variables, numbers, paths and names. */
 function wordsOf(inner: string): string[] {
-  const pattern = /\s*("(?:[^"\\]|\\.)*"|`[^`]*`|[()|]|[^\s()|"`]+)/gy
+  const pattern = /\s*("(?:[^"\\]|\\.)*"|`[^`]*`|:=|[()|,=]|[^\s()|,:="`]+)/gy
   const words: string[] = []
   let end = 0
   for (let match = pattern.exec(inner); match !== null; match = pattern.exec(inner)) {
@@ -111,9 +125,29 @@ function parseBlock(reader: { readonly parts: readonly (string | Action)[]; at: 
     const [first] = part.words
     if (first === 'end' || first === 'else') return { nodes, ended: part }
     if (first === 'if' || first === 'range' || first === 'with') nodes.push(parseControl(first, part.words.slice(1), reader))
-    else nodes.push({ kind: 'print', pipe: parsePipe(part.words) })
+    else nodes.push(parseAction(part.words))
   }
   return { nodes, ended: undefined }
+}
+
+function parseAction(words: readonly string[]): Node {
+  const { variables, rest } = parseVariables(words, 1)
+  const pipe = parsePipe(rest)
+  return variables === undefined ? { kind: 'print', pipe } : { kind: 'set', variables, pipe }
+}
+
+/** The variables at the start of an action, and the words behind their sign. */
+function parseVariables(
+  words: readonly string[],
+  most: number,
+): { readonly variables: Variables | undefined; readonly rest: readonly string[] } {
+  const sign = words.findIndex((word) => word === ':=' || word === '=')
+  if (sign < 0) return { variables: undefined, rest: words }
+  const names = words.slice(0, sign).filter((word) => word !== ',')
+  if (names.length > most || sign !== 2 * names.length - 1 || !names.every((name) => /^\$\w+$/.test(name))) {
+    throw bad(`has "${words.slice(0, sign + 1).join(' ')}", which is not understood`)
+  }
+  return { variables: { names, isNew: words[sign] === ':=' }, rest: words.slice(sign + 1) }
 }
 
 function parseControl(
@@ -121,14 +155,15 @@ function parseControl(
   words: readonly string[],
   reader: { readonly parts: readonly (string | Action)[]; at: number },
 ): Node {
-  const pipe = parsePipe(words)
+  const { variables, rest } = parseVariables(words, kind === 'range' ? 2 : 1)
+  const pipe = parsePipe(rest)
   const { nodes: body, ended } = parseBlock(reader)
   if (ended === undefined) throw bad(`has a {{${kind}}} without {{end}}`)
-  if (ended.words[0] === 'end') return { kind, pipe, body, other: [] }
-  if (ended.words[1] === 'if') return { kind, pipe, body, other: [parseControl('if', ended.words.slice(2), reader)] }
+  if (ended.words[0] === 'end') return { kind, variables, pipe, body, other: [] }
+  if (ended.words[1] === 'if') return { kind, variables, pipe, body, other: [parseControl('if', ended.words.slice(2), reader)] }
   const { nodes: other, ended: last } = parseBlock(reader)
   if (last?.words[0] !== 'end') throw bad(`has a {{${kind}}} without {{end}}`)
-  return { kind, pipe, body, other }
+  return { kind, variables, pipe, body, other }
 }
 
 function parsePipe(words: readonly string[]): Pipe {
@@ -175,9 +210,10 @@ function parseTerm(word: string, reader: WordReader): Term {
   if (word === 'true' || word === 'false') return { kind: 'value', value: word === 'true' }
   if (word === 'nil') return { kind: 'value', value: undefined }
   const fromDot = pathOf(word, '.')
-  if (fromDot !== undefined) return { kind: 'path', from: 'dot', names: fromDot }
-  const fromRoot = word === '$' ? [] : pathOf(word, '$.')
-  if (fromRoot !== undefined) return { kind: 'path', from: 'root', names: fromRoot }
+  if (fromDot !== undefined) return { kind: 'path', variable: undefined, names: fromDot }
+  const variable = /^\$\w*(?=\.|$)/.exec(word)?.[0]
+  const names = variable === undefined || variable === word ? [] : pathOf(word.slice(variable.length), '.')
+  if (variable !== undefined && names !== undefined) return { kind: 'path', variable, names }
   throw bad(`has "${word}", which mille does not know`)
 }
 
@@ -199,28 +235,54 @@ function pathOf(word: string, start: string): string[] | undefined {
 
 // ---- filling in
 
-function renderNodes(nodes: readonly Node[], dot: unknown, root: unknown): string {
-  return nodes.map((node) => renderNode(node, dot, root)).join('')
+function renderNodes(nodes: readonly Node[], dot: unknown, scope: Scope): string {
+  return nodes.map((node) => renderNode(node, dot, scope)).join('')
 }
 
-function renderNode(node: Node, dot: unknown, root: unknown): string {
+function renderNode(node: Node, dot: unknown, scope: Scope): string {
   if (node.kind === 'text') return node.text
-  const value = evaluate(node.pipe, dot, root)
-  if (node.kind === 'print') return printed(value)
-  if (node.kind === 'range') {
-    const items = itemsOf(value)
-    return items.length === 0
-      ? renderNodes(node.other, dot, root)
-      : items.map((item) => renderNodes(node.body, item, root)).join('')
+  if (node.kind === 'print') return printed(evaluate(node.pipe, dot, scope))
+  if (node.kind === 'set') {
+    assign(node.variables, [evaluate(node.pipe, dot, scope)], scope)
+    return ''
   }
-  if (!isTrue(value)) return renderNodes(node.other, dot, root)
-  return renderNodes(node.body, node.kind === 'with' ? value : dot, root)
+  const inner: Scope = { values: new Map(), around: scope }
+  const value = evaluate(node.pipe, dot, inner)
+  if (node.kind === 'range') {
+    const entries = entriesOf(value)
+    if (entries.length === 0) return renderNodes(node.other, dot, inner)
+    return entries.map((entry) => renderItem(node.variables, entry, node.body, scope)).join('')
+  }
+  if (node.variables !== undefined) assign(node.variables, [value], inner)
+  if (!isTrue(value)) return renderNodes(node.other, dot, inner)
+  return renderNodes(node.body, node.kind === 'with' ? value : dot, inner)
 }
 
-function evaluate(pipe: Pipe, dot: unknown, root: unknown): unknown {
+/** One round of `range`: with one variable that is the item, with two the first is its number or name. */
+function renderItem(
+  variables: Variables | undefined,
+  [key, item]: readonly [unknown, unknown],
+  body: readonly Node[],
+  around: Scope,
+): string {
+  const scope: Scope = { values: new Map(), around }
+  if (variables !== undefined) assign(variables, variables.names.length === 2 ? [key, item] : [item], scope)
+  return renderNodes(body, item, scope)
+}
+
+function assign({ names, isNew }: Variables, values: readonly unknown[], scope: Scope): void {
+  for (const [index, name] of names.entries()) (isNew ? scope : scopeOf(name, scope)).values.set(name, values[index])
+}
+
+function scopeOf(name: string, scope: Scope): Scope {
+  for (let at: Scope | undefined = scope; at !== undefined; at = at.around) if (at.values.has(name)) return at
+  throw bad(`has the variable ${name}, which is not set there`)
+}
+
+function evaluate(pipe: Pipe, dot: unknown, scope: Scope): unknown {
   let value: unknown
   pipe.forEach((call, index) => {
-    const args = call.args.map((term) => resolveTerm(term, dot, root))
+    const args = call.args.map((term) => resolveTerm(term, dot, scope))
     if (index > 0) args.push(value)
     const apply = call.name === undefined ? undefined : functions[call.name]
     if (apply === undefined && args.length > 1) throw bad('pipes a value into something that is no function')
@@ -229,10 +291,10 @@ function evaluate(pipe: Pipe, dot: unknown, root: unknown): unknown {
   return value
 }
 
-function resolveTerm(term: Term, dot: unknown, root: unknown): unknown {
+function resolveTerm(term: Term, dot: unknown, scope: Scope): unknown {
   if (term.kind === 'value') return term.value
-  if (term.kind === 'pipe') return walk(evaluate(term.pipe, dot, root), term.names)
-  return walk(term.from === 'dot' ? dot : root, term.names)
+  if (term.kind === 'pipe') return walk(evaluate(term.pipe, dot, scope), term.names)
+  return walk(term.variable === undefined ? dot : scopeOf(term.variable, scope).values.get(term.variable), term.names)
 }
 
 function walk(value: unknown, names: readonly string[]): unknown {
@@ -255,72 +317,4 @@ function walk(value: unknown, names: readonly string[]): unknown {
 /** Maps of names that the user chose (labels): a missing name is empty there, as in Go, and not a mistake. */
 function isOpen(value: object): boolean {
   return Array.isArray(value) || Object.keys(value).some((key) => !/^[A-Z]/.test(key)) || Object.keys(value).length === 0
-}
-
-function itemsOf(value: unknown): readonly unknown[] {
-  if (value === undefined || value === null) return []
-  if (Array.isArray(value)) return value
-  if (typeof value === 'object')
-    return Object.entries(value)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, item]) => item)
-  throw bad(`ranges over "${printed(value)}", which is no list`)
-}
-
-function isTrue(value: unknown): boolean {
-  if (Array.isArray(value)) return value.length > 0
-  if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0
-  return Boolean(value)
-}
-
-/** As Go prints values: lists as `[a b]`, maps as `map[k:v]`. */
-function printed(value: unknown): string {
-  if (value === undefined || value === null) return '<no value>'
-  if (Array.isArray(value)) return `[${value.map(printed).join(' ')}]`
-  if (typeof value !== 'object') return String(value)
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
-  return `map[${entries.map(([key, item]) => `${key}:${printed(item)}`).join(' ')}]`
-}
-
-type TemplateFunction = (args: readonly unknown[]) => unknown
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : printed(value)
-}
-
-function lengthOf(value: unknown): number {
-  if (typeof value === 'string' || Array.isArray(value)) return value.length
-  return typeof value === 'object' && value !== null ? Object.keys(value).length : 0
-}
-
-function indexed(value: unknown, keys: readonly unknown[]): unknown {
-  return keys.reduce<unknown>((current, key) => {
-    if (typeof current !== 'object' || current === null) return undefined
-    return (current as Readonly<Record<string, unknown>>)[String(key)]
-  }, value)
-}
-
-const functions: Readonly<Record<string, TemplateFunction>> = {
-  json: ([value]) => JSON.stringify(value ?? null),
-  join: ([list, separator]) =>
-    itemsOf(list)
-      .map(text)
-      .join(text(separator ?? '')),
-  split: ([value, separator]) => text(value).split(text(separator)),
-  lower: ([value]) => text(value).toLowerCase(),
-  upper: ([value]) => text(value).toUpperCase(),
-  title: ([value]) => text(value).replace(/(^|\s)\S/g, (letter) => letter.toUpperCase()),
-  truncate: ([value, length]) => text(value).slice(0, Number(length)),
-  pad: ([value, before, after]) => `${' '.repeat(Number(before))}${text(value)}${' '.repeat(Number(after))}`,
-  slice: ([value, from, to]) =>
-    Array.isArray(value) ? value.slice(Number(from ?? 0), to as number) : text(value).slice(Number(from ?? 0), to as number),
-  println: (args) => `${args.map(text).join(' ')}\n`,
-  print: (args) => args.map(text).join(''),
-  len: ([value]) => lengthOf(value),
-  index: ([value, ...keys]) => indexed(value, keys),
-  eq: ([first, ...others]) => others.some((other) => other === first),
-  ne: ([first, second]) => first !== second,
-  not: ([value]) => !isTrue(value),
-  and: (args) => args.find((value) => !isTrue(value)) ?? args.at(-1),
-  or: (args) => args.find(isTrue) ?? args.at(-1),
 }

@@ -70,7 +70,13 @@ function readFlag(value: string, filter: string): boolean {
   throw new UsageError('USAGE_BAD_FLAG', `--filter "${filter}" has the value "${value}", expected true or false`)
 }
 
-function readTime(value: string, filter: string, nowMs: number): number {
+/**
+ * A time: a span before now (`24h`) or a date.
+ *
+ * @returns ms since 1970
+ * @throws UsageError
+ */
+export function readTime(value: string, filter: string, nowMs: number): number {
   const span = parseDuration(value)
   const time = span === undefined ? Date.parse(value) : nowMs - span
   if (!Number.isNaN(time)) return time

@@ -26,7 +26,8 @@ export function containerProcess(
 ): ContainerProcess {
   const argv = [...(options.entrypoint ?? config.Entrypoint ?? []), ...argumentsOf(config, options)]
   if (argv.length === 0) {
-    throw new BuildError('CONTAINER_NO_COMMAND', 'the image has no ENTRYPOINT and no CMD, and no command was given', {
+    const why = options.entrypoint === undefined ? 'the image has no ENTRYPOINT and no CMD' : '--entrypoint is empty'
+    throw new BuildError('CONTAINER_NO_COMMAND', `${why}, and no command was given`, {
       hint: 'write the command after the image name',
     })
   }

@@ -33,6 +33,9 @@ export interface RunPorts {
   readonly namesDirectory: string
   /** Is given the way to send signals to the container. */
   readonly onStarted?: SandboxIo['onStarted']
+  /** Take what a container writes that has a terminal and not the caller's stdin. */
+  readonly stdout: (data: Uint8Array) => void
+  readonly stderr: (data: Uint8Array) => void
 }
 
 /**
@@ -73,9 +76,16 @@ export async function runContainer(image: StoredImage, options: RunOptions, port
     ...(options.shmSizeBytes === undefined ? {} : { shmSizeBytes: options.shmSizeBytes }),
     limits: options.limits,
   }
-  const stdin = options.interactive ? 'inherit' : 'ignore'
-  const { onStarted } = ports
-  return await sandbox.run(plan, { stdin, onStdout: 'inherit', onStderr: 'inherit', onStarted }, ctx.signal)
+  return await sandbox.run(plan, streamsOf(options, ports), ctx.signal)
+}
+
+/**
+ * The container gets the caller's own descriptors, so that nothing is between them, unless it has a terminal and not the
+ * caller's stdin: runtimes look for a terminal among all three and would take the settings of the caller's over.
+ */
+function streamsOf(options: RunOptions, { onStarted, stdout, stderr }: RunPorts): SandboxIo {
+  if (options.terminal && !options.interactive) return { stdin: 'ignore', onStdout: stdout, onStderr: stderr, onStarted }
+  return { stdin: options.interactive ? 'inherit' : 'ignore', onStdout: 'inherit', onStderr: 'inherit', onStarted }
 }
 
 async function readImageConfig(store: Store, image: StoredImage): Promise<ImageConfig> {
@@ -130,10 +140,15 @@ interface MountSurroundings {
   readonly store: Store
 }
 
-/** The mounts asked for, then the image's VOLUMEs where the root filesystem is read-only (else they are just directories of it). */
+/**
+ * The mounts asked for, then the image's VOLUMEs: where the root filesystem is read-only, and those that the image has no
+ * directory for (the others are just directories of it).
+ */
 async function planMounts(config: ImageConfig, options: RunOptions, around: MountSurroundings): Promise<SandboxMount[]> {
   const targets = new Set(options.mounts.map((mount) => mount.target))
-  const volumes = options.readonlyRootfs ? Object.keys(config.config?.Volumes ?? {}).filter((path) => !targets.has(path)) : []
+  const declared = Object.keys(config.config?.Volumes ?? {}).filter((path) => !targets.has(path))
+  const { directoryAt } = declared.length === 0 ? {} : await import('./volumes.js')
+  const volumes = declared.filter((path) => options.readonlyRootfs || directoryAt?.(around.files, path) === undefined)
   const all = [
     ...options.mounts,
     ...volumes.map((target): ContainerMount => ({ kind: 'volume', name: undefined, target, readonly: false })),

@@ -110,6 +110,7 @@ export type ErrorCode =
   | 'CONTAINER_BAD_VOLUME'
   | 'CONTAINER_NO_COMMAND'
   // the command line
+  | 'OUTPUT_UNWRITABLE'
   | 'USAGE_UNKNOWN_COMMAND'
   | 'USAGE_UNKNOWN_FLAG'
   | 'USAGE_BAD_FLAG'

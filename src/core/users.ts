@@ -59,7 +59,8 @@ export function resolveUser(
   const [userText = '', groupText] = spec.split(':', 2)
   const user = userText === '' ? '0' : userText
   const entry = passwd.find(({ name }) => name === user) ?? passwd.find(({ uid }) => isId(user) && uid === Number(user))
-  if (entry === undefined && !isId(user)) return { problem: `user "${user}" is not in /etc/passwd` }
+  if (entry === undefined && !isId(user))
+    return { problem: isNumber(user) ? outOfRange('user', user) : `user "${user}" is not in /etc/passwd` }
   const uid = entry?.uid ?? Number(user)
   if (groupText === undefined || groupText === '') {
     const additionalGids = groups
@@ -68,7 +69,9 @@ export function resolveUser(
     return { uid, gid: entry?.gid ?? 0, additionalGids: [...new Set(additionalGids)].sort((a, b) => a - b) }
   }
   const group = groups.find(({ name }) => name === groupText)
-  if (group === undefined && !isId(groupText)) return { problem: `group "${groupText}" is not in /etc/group` }
+  if (group === undefined && !isId(groupText)) {
+    return { problem: isNumber(groupText) ? outOfRange('group', groupText) : `group "${groupText}" is not in /etc/group` }
+  }
   return { uid, gid: group?.gid ?? Number(groupText), additionalGids: [] }
 }
 
@@ -87,6 +90,16 @@ export function isResolvedUser(value: ResolvedUser | UserProblem): value is Reso
   return 'uid' in value
 }
 
+const greatestId = 0xffff_fffe
+
 function isId(text: string | undefined): text is string {
-  return text !== undefined && /^[0-9]{1,10}$/.test(text) && Number(text) <= 0xffff_fffe
+  return text !== undefined && /^[0-9]{1,10}$/.test(text) && Number(text) <= greatestId
+}
+
+function isNumber(text: string): boolean {
+  return /^-?[0-9]+$/.test(text)
+}
+
+function outOfRange(what: string, id: string): string {
+  return `the ${what} id ${id} is out of range, expected 0 to ${greatestId}`
 }

@@ -12,7 +12,7 @@ import { awaitedLater } from '../core/awaited.js'
 import { type Digest, digestOf, parseDigest } from '../core/digest.js'
 import { BuildError, systemCode } from '../core/errors.js'
 import { collect } from '../io/stream.js'
-import { decompress } from '../layer/compress.js'
+import { openPeeked, peekArchive } from '../layer/open-archive.js'
 import type { Blobs } from '../store/types.js'
 
 /** A file that is a blob of the store now. */
@@ -102,7 +102,7 @@ async function readEntries(source: Readable, into: Collected, blobs: Blobs, sign
   const tar = tarStream.extract()
   const { pipeline } = await import('node:stream/promises')
   // A rejection comes out of the loop as well, and earlier.
-  const feeding = awaitedLater(pipeline(decompress(source, 'detect'), tar, { signal }))
+  const feeding = awaitedLater(pipeline(openPeeked(await peekArchive(source)), tar, { signal }))
   let entries = 0
   let memory = 0
   try {

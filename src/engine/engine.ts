@@ -118,6 +118,15 @@ function explained(error: unknown, root: string): unknown {
         hint: 'run "mille prune", or choose a larger place with --root',
         cause: error,
       })
+    case 'EACCES': {
+      const path = error instanceof Error && 'path' in error && typeof error.path === 'string' ? error.path : ''
+      if (!path.startsWith(`${root}/`)) return error
+      return new StoreError('STORE_NO_PERMISSION', `no permission to read ${path}`, {
+        path,
+        hint: 'run as the owner of the store, or set MILLE_ROOT to a directory that is yours',
+        cause: error,
+      })
+    }
     case 'EROFS':
       return new StoreError('STORE_NO_PERMISSION', `the filesystem of ${root} is read-only`, { path: root, cause: error })
     default:

@@ -47,7 +47,7 @@ export async function findImage(
   if (local !== undefined && isWhole) return describeLocal(local, formatReference(reference), engine)
   if (policy === 'never') {
     throw new BuildError('IMAGE_NOT_FOUND', `there is no image ${familiarReference(reference)} in the store`, {
-      hint: 'pull it, or build without --pull=never',
+      hint: 'pull it, or leave out --pull=never',
     })
   }
   const { resolveImage } = await import('../registry/resolve.js')

@@ -44,17 +44,20 @@ export function importImage(options: ImportOptions): Promise<Digest> {
 
 async function unpack(source: string | Readable, active: ActiveSnapshot, { pool, ctx }: Engine): Promise<void> {
   if (typeof source === 'string') {
-    const task: ApplyLayerTask = { path: source, compression: 'detect', target: active.upper, form: 'plain' }
+    const task: ApplyLayerTask = { path: source, compression: 'archive', target: active.upper, form: 'plain' }
     try {
       await pool.run<AppliedLayer>('applyLayerTask', task, ctx.signal)
     } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error
-      throw new BuildError('ARCHIVE_BAD', `there is no file ${source}`)
+      const code = systemCode(error)
+      if (code === 'ENOENT') throw new BuildError('ARCHIVE_BAD', `there is no file ${source}`)
+      if (code === 'EISDIR') throw new BuildError('ARCHIVE_BAD', `${source} is a directory`, { hint: 'give a tar of it' })
+      if (code === 'EACCES') throw new BuildError('ARCHIVE_BAD', `not allowed to read ${source}`, { cause: error })
+      throw error
     }
     return
   }
-  const [{ applyLayer }, { decompress }] = await Promise.all([import('../layer/apply.js'), import('../layer/compress.js')])
-  await applyLayer(decompress(source, 'detect'), active.upper, { form: 'plain' }, ctx.signal)
+  const [{ applyLayer }, archive] = await Promise.all([import('../layer/apply.js'), import('../layer/open-archive.js')])
+  await applyLayer(archive.openPeeked(await archive.peekArchive(source)), active.upper, { form: 'plain' }, ctx.signal)
 }
 
 function describe(diffId: ImageConfig['rootfs']['diff_ids'][number], options: ImportOptions, engine: Engine): AssembledImage {

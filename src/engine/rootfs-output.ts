@@ -66,6 +66,6 @@ async function writeStream(
 ): Promise<void> {
   const { pipeline } = await import('node:stream/promises')
   if (typeof dest !== 'string') return pipeline(bytes, dest.stream, { signal: ctx.signal })
-  const { writeFileFrom } = await import('../exporter/sink.js')
-  return writeFileFrom(dest, bytes, ctx.signal)
+  const { writeOutputFrom } = await import('../exporter/sink.js')
+  return writeOutputFrom(dest, bytes, ctx.signal)
 }

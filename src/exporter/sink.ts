@@ -4,12 +4,12 @@
  * Both give the same bytes each time: files in the order of the calls, owned by root, times 0. A tar file is written beside
  * its place and renamed when it is whole; a directory may be an OCI layout that is there already, to which blobs are added.
  */
-import { createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { createWriteStream, existsSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { BuildError, systemCode } from '../core/errors.js'
-import { randomName, readTextIfExists, writeFileAtomic } from '../io/fs.js'
+import { makeDirectories, outputPlace, randomName, readTextIfExists, writeFileAtomic } from '../io/fs.js'
 
 /** One file: its path in the output, its size in bytes, its bytes when they are asked for. */
 export interface SinkFile {
@@ -35,7 +35,7 @@ export function textFile(path: string, text: string): SinkFile {
 export async function writeFileFrom(path: string, bytes: Readable, signal: AbortSignal): Promise<void> {
   const temporary = `${path}.${randomName(8)}.tmp`
   try {
-    mkdirSync(dirname(path), { recursive: true })
+    makeDirectories(dirname(path))
     await pipeline(bytes, createWriteStream(temporary, { flags: 'wx' }), { signal })
     renameSync(temporary, path)
   } catch (error) {
@@ -44,9 +44,20 @@ export async function writeFileFrom(path: string, bytes: Readable, signal: Abort
   }
 }
 
+/** Writes a stream to the place that a person named. */
+export async function writeOutputFrom(path: string, bytes: Readable, signal: AbortSignal): Promise<void> {
+  const place = withPlace(path, () => outputPlace(path))
+  if (place.kind === 'file') return writeFileFrom(place.path, bytes, signal)
+  try {
+    await pipeline(bytes, createWriteStream(place.path), { signal })
+  } catch (error) {
+    throw placed(error, path)
+  }
+}
+
 /** Writes into a directory, which is made. A blob that is there already is left alone. */
 export function openDirectorySink(directory: string): Sink {
-  withPlace(directory, () => mkdirSync(directory, { recursive: true }))
+  withPlace(directory, () => makeDirectories(directory))
   return {
     existing: (path) => readTextIfExists(join(directory, path)),
     async file({ path, open }, signal) {
@@ -58,11 +69,14 @@ export function openDirectorySink(directory: string): Sink {
   }
 }
 
-/** Writes a tar to a file, atomically. */
-export async function openTarSink(path: string): Promise<Sink> {
+/** Writes a tar to the place that a person named; a file atomically. */
+export async function openTarSink(named: string): Promise<Sink> {
+  const place = withPlace(named, () => outputPlace(named))
+  if (place.kind === 'stream') return openTarStream(createWriteStream(place.path), named)
+  const { path } = place
   const temporary = `${path}.${randomName(8)}.tmp`
   withPlace(path, () => {
-    mkdirSync(dirname(path), { recursive: true })
+    makeDirectories(dirname(path))
     writeFileAtomic(temporary, '')
   })
   let finished = false
@@ -117,9 +131,9 @@ export async function openTarStream(output: NodeJS.WritableStream, name: string)
   }
 }
 
-function withPlace(path: string, work: () => void): void {
+function withPlace<T>(path: string, work: () => T): T {
   try {
-    work()
+    return work()
   } catch (error) {
     throw placed(error, path)
   }
@@ -143,6 +157,11 @@ function placed(error: unknown, path: string): unknown {
     case 'ENOTDIR':
     case 'EEXIST':
       return new BuildError('EXPORT_FAILED', `a file stands where ${path} needs a directory`, { cause: error })
+    case 'ENOENT':
+    case 'ELOOP':
+    case 'ENXIO':
+    case 'ENAMETOOLONG':
+      return new BuildError('EXPORT_FAILED', `${path} cannot be written (${systemCode(error)})`, { cause: error })
     default:
       return error
   }

@@ -4,8 +4,23 @@
  * Names of half-written files are random, never made of a process id: ids collide across containers that share a store.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
+import {
+  closeSync,
+  fchmodSync,
+  fsync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { systemCode } from '../core/errors.js'
 
 /** Letters that are safe in file names on every system: no upper case, no look-alikes. */
@@ -19,6 +34,8 @@ export function randomName(length: number): string {
 /** How `writeFileAtomic` writes. */
 export interface AtomicWriteOptions {
   readonly mode?: number
+  /** The mode of the file that is replaced, which the umask takes nothing from. */
+  readonly keptMode?: number | undefined
   /** Wait until the bytes are on the disk before the rename. */
   readonly sync?: boolean
 }
@@ -30,6 +47,7 @@ export function writeFileAtomic(path: string, bytes: Uint8Array | string, option
   try {
     try {
       writeAll(fd, bytes)
+      if (options.keptMode !== undefined) fchmodSync(fd, options.keptMode)
       if (options.sync) fsyncSync(fd)
     } finally {
       closeSync(fd)
@@ -64,13 +82,62 @@ function writeAll(fd: number, bytes: Uint8Array | string): void {
   for (let at = 0; at < buffer.length; ) at += writeSync(fd, buffer, at)
 }
 
+/** Where something is written to that a person named. */
+export type OutputPlace =
+  /** `mode` is that of the file that is there. */
+  | { readonly kind: 'file'; readonly path: string; readonly mode?: number }
+  /** A device, a pipe or a terminal (/dev/null, /dev/stdout, `>(…)`): is written to as it is and never replaced. */
+  | { readonly kind: 'stream'; readonly path: string }
+
+/** Follows the links of a path that a person named: a link stays one, and what it leads to is written. */
+export function outputPlace(path: string): OutputPlace {
+  try {
+    const found = statSync(path)
+    if (found.isFile()) return { kind: 'file', path: realpathSync(path), mode: found.mode & 0o7777 }
+    return { kind: found.isDirectory() ? 'file' : 'stream', path }
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+    return { kind: 'file', path: danglingTarget(path) }
+  }
+}
+
+function danglingTarget(path: string): string {
+  try {
+    return outputPlace(resolve(dirname(path), readlinkSync(path))).path
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'EINVAL') throw error
+    return path
+  }
+}
+
+/** Writes a file that a person named: whole or not at all, but for what is no file. */
+export function writeOutputFile(path: string, bytes: Uint8Array | string): void {
+  const place = outputPlace(path)
+  if (place.kind === 'stream') writeFileSync(place.path, bytes)
+  else writeFileAtomic(place.path, bytes, { keptMode: place.mode })
+}
+
 function openMakingParent(path: string, mode: number): number {
   try {
     return openSync(path, 'wx', mode)
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
-    mkdirSync(dirname(path), { recursive: true })
+    makeDirectories(dirname(path))
     return openSync(path, 'wx', mode)
+  }
+}
+
+/** Makes a directory and those above it. Node's own way (20, 22) never ends where the kernel makes none, as in /proc. */
+export function makeDirectories(path: string): void {
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === 'EEXIST' && statSync(path, { throwIfNoEntry: false })?.isDirectory()) return
+    const parent = dirname(path)
+    if (code !== 'ENOENT' || statSync(parent, { throwIfNoEntry: false }) !== undefined) throw error
+    makeDirectories(parent)
+    makeDirectories(path)
   }
 }
 

@@ -312,3 +312,51 @@ function ignoreUnsupported(syscall: string, path: string): void {
   const { ENOTTY, EOPNOTSUPP, ENOTSUP, EPERM, EINVAL } = constants.errno
   if (![ENOTTY, EOPNOTSUPP, ENOTSUP, EPERM, EINVAL].includes(errno)) throw systemError(errno, syscall, path)
 }
+
+/** A pseudo-terminal of this machine; the caller closes both. */
+export interface PseudoTerminal {
+  readonly controllerFd: number
+  readonly terminalFd: number
+}
+
+/** Makes a pseudo-terminal that is nobody's controlling terminal. */
+export function openPseudoTerminal(): PseudoTerminal {
+  const flags = fsConstants.O_RDWR | fsConstants.O_NOCTTY
+  const controllerFd = openSync('/dev/ptmx', flags)
+  try {
+    const number = Buffer.alloc(4)
+    check(libc().ioctl(controllerFd, unlockTerminal, Buffer.alloc(4)), 'ioctl(TIOCSPTLCK)')
+    check(libc().ioctl(controllerFd, terminalNumber, number), 'ioctl(TIOCGPTN)')
+    return { controllerFd, terminalFd: openSync(`/dev/pts/${number.readUInt32LE()}`, flags) }
+  } catch (error) {
+    closeSync(controllerFd)
+    throw error
+  }
+}
+
+const unlockTerminal = 0x4004_5431
+const terminalNumber = 0x8004_5430
+const getWindowSize = 0x5413
+const putWindowSize = 0x5414
+
+/** The size of a terminal in characters. */
+export interface WindowSize {
+  readonly rows: number
+  readonly columns: number
+}
+
+/** The size of the terminal that is open as `fd`; undefined when that is no terminal, or one that does not know. */
+export function windowSize(fd: number): WindowSize | undefined {
+  const size = Buffer.alloc(8)
+  if (libc().ioctl(fd, getWindowSize, size) < 0) return undefined
+  const [rows, columns] = [size.readUInt16LE(0), size.readUInt16LE(2)]
+  return rows === 0 || columns === 0 ? undefined : { rows, columns }
+}
+
+/** Sets the size of the terminal that is open as `fd`; its processes get SIGWINCH when it is another one. */
+export function setWindowSize(fd: number, { rows, columns }: WindowSize): void {
+  const size = Buffer.alloc(8)
+  size.writeUInt16LE(rows, 0)
+  size.writeUInt16LE(columns, 2)
+  check(libc().ioctl(fd, putWindowSize, size), 'ioctl(TIOCSWINSZ)')
+}

@@ -50,7 +50,8 @@ async function* asyncBlocks(blocks: Iterable<Uint8Array>): AsyncGenerator<Uint8A
 export interface ApplyLayerTask extends ApplyOptions {
   /** A blob or archive on this machine. */
   readonly path: string
-  readonly compression: Compression | 'detect'
+  /** `archive`: whatever `openPeeked` knows. */
+  readonly compression: Compression | 'detect' | 'archive'
   /** The empty directory to fill. */
   readonly target: string
   /** When given, the bytes of `path` must hash to it. */
@@ -70,7 +71,7 @@ export async function applyLayerTask(task: ApplyLayerTask): Promise<AppliedLayer
           found = digestFromHex(hex)
         })
   // Decompression may stop before the last bytes of the file: what is after the last member belongs to no layer.
-  const applied = await applyLayer(decompress(bytes, task.compression), task.target, task, new AbortController().signal)
+  const applied = await applyLayer(await opened(bytes, task), task.target, task, new AbortController().signal)
   if (task.digest !== undefined && found !== task.digest) {
     throw new BuildError('STORE_DIGEST_MISMATCH', `blob ${task.digest} is damaged: its bytes have the digest ${found}`)
   }
@@ -84,4 +85,11 @@ export async function applyLayerTask(task: ApplyLayerTask): Promise<AppliedLayer
     )
   }
   return applied
+}
+
+/** A layer of an image is compressed as images may be; a file that a person names as tar(1) takes it. */
+async function opened(bytes: AsyncIterable<Uint8Array>, task: ApplyLayerTask): Promise<AsyncIterable<Uint8Array>> {
+  if (task.compression !== 'archive') return decompress(bytes, task.compression)
+  const { openPeeked, peekArchive } = await import('./open-archive.js')
+  return openPeeked(await peekArchive(bytes))
 }

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { type ChainID, type DiffID, type Digest, digestOf, hexOf } from '../core/digest.js'
 import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
-import { readTextIfExists, writeFileAtomic } from '../io/fs.js'
+import { makeDirectories, readTextIfExists, writeFileAtomic } from '../io/fs.js'
 
 /** The version of the layout that this code reads and writes. */
 export const layoutVersion = 1
@@ -122,7 +122,7 @@ function readVersion(path: string): number | undefined {
 
 function create(layout: Layout, versionPath: string): void {
   try {
-    mkdirSync(layout.root, { recursive: true })
+    makeDirectories(layout.root)
     for (const name of ['blobs', 'blobs/sha256', 'snapshots']) makeFolder(`${layout.root}/${name}`)
     writeFileAtomic(join(layout.root, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
     if (readTextIfExists(join(layout.root, 'index.json')) === undefined) {
@@ -130,6 +130,14 @@ function create(layout: Layout, versionPath: string): void {
     }
     writeFileAtomic(versionPath, `{"version":${layoutVersion}}\n`, { sync: true })
   } catch (error) {
+    const code = systemCode(error) ?? ''
+    if (['ENOTDIR', 'EEXIST', 'ENOENT', 'ENAMETOOLONG', 'ELOOP'].includes(code)) {
+      throw new StoreError('STORE_NO_PERMISSION', `no store can be made at ${layout.root} (${code})`, {
+        path: layout.root,
+        cause: error,
+        hint: 'set --root or MILLE_ROOT to a directory',
+      })
+    }
     throw asStoreError(error, layout.root)
   }
 }

@@ -113,6 +113,94 @@ test('an unreadable reader ends the program quietly', async () => {
   assert.is(ended.stderr, '')
 })
 
+test('a result that cannot be written is an error', async () => {
+  await using directory = await tempDirectory()
+  for (const words of ['--version', '--help', 'images', 'version', 'build --help']) {
+    const ended = await runProgram('bash', ['-c', `"$0" ${words} > /dev/full`, binary], { env: { MILLE_ROOT: directory.path } })
+    assert.is(ended.code, 1, words)
+    assert.is(ended.stderr, 'error: the output cannot be written: no space is left [OUTPUT_UNWRITABLE]\n')
+  }
+})
+
+test('an output that is no file is written to, and a link stays one', async () => {
+  await using directory = await tempDirectory()
+  const root = join(directory.path, 'store')
+  writeFileSync(join(directory.path, 'Dockerfile'), 'FROM scratch\nLABEL a=b\n')
+  const id = (await milleOk(root, ['build', '-q', '-t', 'x', directory.path])).trim()
+  const script = `set -e
+    mkfifo pipe; ln -s real link; ln -s Dockerfile linked; chmod 640 Dockerfile
+    cat pipe > got & "$0" save -q -o pipe x; wait
+    "$0" save -q -o >(cat > got2; touch done) x; until [ -e done ]; do sleep 0.05; done; cmp got got2
+    "$0" save -q -o /dev/stdout x | cmp - got
+    "$0" save -q -o link x; cmp real got; "$0" save -q -o link x; cmp real got
+    "$0" load -q < got
+    cat pipe > id & "$0" build -q --iidfile pipe . > /dev/null; wait
+    echo 'from scratch' > Dockerfile; "$0" fmt -w linked; "$0" build -q -o type=tar,dest=pipe . & tar t < pipe; wait
+    find . -maxdepth 1 ! -type f ! -type d -printf '%f %y %l\\n' | sort; stat -c %a Dockerfile; cat Dockerfile`
+  const ended = await runProgram('bash', ['-c', script, binary], {
+    cwd: directory.path,
+    env: { MILLE_ROOT: root },
+    timeoutMs: 60_000,
+  })
+  assert.is(ended.code, 0, ended.stderr)
+  const expected = 'Loaded image: x:latest\nlink l real\nlinked l Dockerfile\npipe p \n640\nFROM scratch\n'
+  assert.is(ended.stdout.replace(/^sha256:.*\n/gm, ''), expected)
+  assert.is(readFileSync(join(directory.path, 'id'), 'utf8'), id)
+  const refused = await mille(root, ['save', '-q', '-o', '/proc/self/no', 'x'])
+  assert.is(refused.code, 1)
+  assert.match(refused.stderr, /^error: \/proc\/self\/no cannot be written \(ENOENT\) \[EXPORT_FAILED\]/)
+})
+
+test('load and import take what tar takes', async () => {
+  await using directory = await tempDirectory()
+  const root = join(directory.path, 'store')
+  writeFileSync(join(directory.path, 'Dockerfile'), 'FROM scratch\nLABEL a=b\n')
+  await milleOk(root, ['build', '-q', '-t', 'x', directory.path])
+  const script = `set -e; "$0" save -q -o x.tar x; tar cf files.tar Dockerfile
+    for program in xz bzip2 gzip; do
+      $program -k x.tar files.tar; "$0" load -q -i x.tar.?z*; "$0" import files.tar.?z* imported:$program > /dev/null
+      "$0" import - < files.tar.?z* > /dev/null; rm ./*z*
+    done
+    "$0" images --format '{{.Size}}' imported`
+  const ended = await runProgram('bash', ['-c', script, binary], { cwd: directory.path, env: { MILLE_ROOT: root } })
+  assert.is(ended.code, 0, ended.stderr)
+  assert.is(ended.stdout, `${'Loaded image: x:latest\n'.repeat(3)}${'23B\n'.repeat(3)}`)
+  const folder = await mille(root, ['import', directory.path])
+  assert.is(folder.code, 1)
+  assert.match(folder.stderr, /^error: \S+ is a directory \[ARCHIVE_BAD\]/)
+})
+
+test('places that cannot be are errors, not bugs', async () => {
+  await using directory = await tempDirectory()
+  for (const root of ['/proc/no/such', '/dev/null/x', binary]) {
+    const ended = await mille(root, ['images'], { timeoutMs: 20_000 })
+    assert.is(ended.code, 1, root)
+    assert.match(ended.stderr, /^error: no store can be made at .* \((ENOENT|ENOTDIR|EEXIST)\) \[STORE_NO_PERMISSION\]/)
+  }
+  const script = `mkdir gone; cd gone; rmdir ../gone; "$0" images -q && ! "$0" build -q .`
+  const ended = await runProgram('bash', ['-c', script, binary], {
+    cwd: directory.path,
+    env: { MILLE_ROOT: join(directory.path, 'store') },
+  })
+  assert.is(ended.code, 0, ended.stderr)
+  assert.match(ended.stderr, /^error: the current directory was deleted/m)
+})
+
+test('a registry that can be none is refused', async () => {
+  await using directory = await tempDirectory()
+  for (const [verb, server] of [
+    ['login', 'bad host'],
+    ['login', 'foo'],
+    ['logout', 'a b'],
+    ['login', 'x/../y'],
+  ] as const) {
+    const flags = verb === 'login' ? ['-u', 'a', '-p', 'b'] : []
+    const ended = await mille(directory.path, [verb, ...flags, server])
+    assert.is(ended.code, 2)
+    assert.match(ended.stderr, /is no registry host/)
+  }
+})
+
 test('images are listed, named, described and removed as docker does', async () => {
   await using directory = await tempDirectory()
   const root = join(directory.path, 'store')
@@ -144,6 +232,29 @@ test('images are listed, named, described and removed as docker does', async () 
   assert.is(await milleOk(root, ['rmi', 'team/app:1']), 'Untagged: team/app:1\n')
   assert.is(await milleOk(root, ['rmi', id.slice(7, 19)]), `Untagged: localhost:5000/app:latest\nDeleted: ${id}\n`)
   assert.is(await milleOk(root, ['images', '-q']), '')
+})
+
+test('lists of images have docker’s columns, times and filters', async () => {
+  await using directory = await tempDirectory()
+  const root = join(directory.path, 'store')
+  const build = async (tag: string, epoch: number, text: string): Promise<string> => {
+    const args = ['build', '-q', '-t', tag, '--build-arg', `SOURCE_DATE_EPOCH=${epoch}`, '-']
+    return (await milleOk(root, args, { input: `FROM scratch\nLABEL a="${text}"\n` })).trim()
+  }
+  const old = await build('old', 1_000_000_000, 'x\x1b[2Jy')
+  const young = await build('localhost:5000/team/young:1', 1_700_000_000, 'z')
+  const list = (...words: string[]): Promise<string> => milleOk(root, ['images', '-q', '--no-trunc', ...words])
+  assert.is(await list('-f', 'before=localhost:5000/team/young:1'), `${old}\n`)
+  assert.is(await list('-f', 'since=old'), `${young}\n`)
+  assert.is(await list('-f', 'until=2005-01-01'), `${old}\n`)
+  assert.is(await list('-f', 'reference=*/*/*'), `${young}\n`)
+  assert.is(await list('docker.io/library/old'), `${old}\n`)
+  assert.is((await mille(root, ['images', '-f', 'dangling=maybe'])).code, 2)
+  assert.is((await mille(root, ['images', '-f', 'before=nope'])).code, 1)
+  assert.is(await milleOk(root, ['images', 'old', '--format', '{{.CreatedAt}}']), '2001-09-09 01:46:40 +0000 UTC\n')
+  assert.match(await milleOk(root, ['images', 'old']), /^REPOSITORY {3}TAG {7}IMAGE ID {7}CREATED {8,}SIZE\nold {10}latest {4}/)
+  const history = await milleOk(root, ['history', '-H=false', 'old'])
+  assert.match(history, /^IMAGE {10}CREATED AT {13}CREATED BY .*\n[0-9a-f]{12} {3}2001-09-09T01:46:40Z {3}LABEL a=xy/)
 })
 
 test('build writes the id, the metadata and the output that it was asked for', async () => {

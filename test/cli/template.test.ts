@@ -9,6 +9,7 @@ const image = {
   Empty: [],
   Missing: null,
   Size: 12,
+  Ports: { '80/tcp': {}, '53/udp': {} },
   Config: { Env: ['A=1'], Labels: { 'org.title': 'x', b: 'y' }, Cmd: null },
 }
 
@@ -38,6 +39,15 @@ test('templates give what docker gives', () => {
     ['{{.Id}}\\t{{.Size}}', 'sha256:abc\t12'],
     ['{{(index .RepoTags 0)}}', 'web:1'],
     ['{{slice .Id 7}}', 'abc'],
+    ['{{range $name, $value := .Config.Labels}}{{$name}}={{$value}}{{"\\n"}}{{end}}', 'b=y\norg.title=x\n'],
+    ['{{range $i, $tag := .RepoTags}}{{if $i}},{{end}}{{$tag}}{{end}}', 'web:1,web:2'],
+    ['{{range $tag := .RepoTags}}{{$tag}}@{{$.Id}} {{end}}', 'web:1@sha256:abc web:2@sha256:abc '],
+    ['{{$all := ""}}{{range .RepoTags}}{{$all = printf "%s<%s>" $all .}}{{end}}{{$all}}', '<web:1><web:2>'],
+    ['{{$config := .Config}}{{$config.Env}}', '[A=1]'],
+    ['{{with $env := index .Config.Env 0}}{{$env}}{{end}}', 'A=1'],
+    ['{{printf "%-5s|%5d|%05d|%q|%v|%%" "ab" .Size .Size .Id .RepoTags}}', 'ab   |   12|00012|"sha256:abc"|[web:1 web:2]|%'],
+    ['{{if gt .Size 11}}large{{end}}{{if lt .Size 12}}small{{end}}', 'large'],
+    ['{{.Ports}}', 'map[53/udp:{} 80/tcp:{}]'],
   ]
   for (const [template, expected] of cases) assert.is(renderTemplate(template, image), expected, template)
 })
@@ -53,7 +63,12 @@ test('what is no template, or asks for what is not there, is an error that says 
     ['{{if .Id}}a{{else}}b', /\{\{if\}\} without \{\{end\}\}/],
     ['{{end}}', /\{\{end\}\} too many/],
     ['{{define "x"}}{{end}}', /"define"/],
-    ['{{$x := .Id}}', /"\$x"/],
+    ['{{$x}}', /the variable \$x, which is not set/],
+    ['{{$x = .Id}}', /the variable \$x, which is not set/],
+    ['{{if .Id}}{{$x := 1}}{{end}}{{$x}}', /the variable \$x, which is not set/],
+    ['{{$a, $b := .Id}}', /"\$a , \$b :="/],
+    ['{{printf "%s %s" .Id}}', /printf too few values/],
+    ['{{printf "%z" .Id}}', /%z in printf/],
     ['{{range .Id}}{{end}}', /ranges over/],
     ['{{(.Id}}', /\( without \)/],
   ]

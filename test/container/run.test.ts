@@ -9,6 +9,8 @@ import { mille, milleOk, projectRoot, runProgram } from '../helpers/cli.js'
 import { tempDirectory } from '../helpers/temp.js'
 import { within } from '../helpers/within.js'
 
+const binary = join(projectRoot, 'bin/mille')
+
 /** Makes a store with a busybox image; undefined, after saying why, where that cannot be. */
 async function busybox(directory: string): Promise<{ readonly root: string; readonly image: string } | undefined> {
   const missing = await whyNoBase('busybox')
@@ -44,6 +46,8 @@ test('a command that cannot be started is reported once', async () => {
   if (box === undefined) return
   const ended = await mille(box.root, ['run', '--rm', '--network=none', box.image, 'no-such-command'])
   assert.match(ended.stderr, /^error: the command "no-such-command" was not found/)
+  const folder = await mille(box.root, ['run', '--rm', '--network=none', box.image, '/etc'])
+  assert.is(folder.stderr, 'error: the command "/etc" is a directory [SANDBOX_COMMAND_NOT_EXECUTABLE]\n')
 })
 
 /** Starts a container that prints `ready`, sends it signals, each after a line of output, and returns the end. */
@@ -212,6 +216,94 @@ test('-t gives the container a terminal', async () => {
   const refused = await mille(box.root, ['run', '--rm', '-it', box.image, 'true'])
   assert.is(refused.code, 125)
   assert.match(refused.stderr, /stdin is not a terminal/)
+})
+
+test('-t gives a terminal where the caller has none, and needs no -i', async () => {
+  await using directory = await tempDirectory()
+  const box = await busybox(directory.path)
+  if (box === undefined) return
+  const words = ['run', '--rm', '--network=none', '-t', box.image, 'sh', '-c']
+  const ended = await mille(box.root, [...words, 'tty; cat <&1 & sleep 0.1; exit 5'])
+  assert.is(ended.code, 5, ended.stderr)
+  assert.match(ended.stdout, /^\/dev\/pts\/0\r?\n$/)
+  assert.is(ended.stderr, '')
+  const piped = await runProgram('bash', ['-c', `"$0" "$@" | head -1; echo "\${PIPESTATUS[0]}"`, binary, ...words, 'yes'], {
+    env: { MILLE_ROOT: box.root },
+  })
+  assert.match(piped.stdout, /^y\r?\n141\n$/)
+  assert.is(piped.stderr, '')
+})
+
+test('the terminal has the size of the caller’s, and follows it', async () => {
+  await using directory = await tempDirectory()
+  const box = await busybox(directory.path)
+  if (box === undefined) return
+  const script = 'stty size; while [ "$(stty size)" != "20 50" ]; do sleep 0.05; done; echo resized'
+  for (const flags of ['-t', '-it']) {
+    const inner = `stty rows 33 cols 111
+      (sleep 1; stty rows 20 cols 50 < "$(tty <&2)") &
+      "${binary}" run --rm --network=none ${flags} ${box.image} sh -c '${script}'`
+    const ended = await runProgram('script', ['-qec', inner, '/dev/null'], { env: { MILLE_ROOT: box.root }, timeoutMs: 30_000 })
+    assert.match(ended.stdout, /33 111\s+resized/, `${flags}: ${ended.stdout}`)
+    assert.is(ended.code, 0)
+  }
+})
+
+test('a VOLUME that the image has no directory for is an empty one', async () => {
+  await using directory = await tempDirectory()
+  const box = await busybox(directory.path)
+  if (box === undefined) return
+  const input = `FROM ${box.image}\nVOLUME /data/a /etc\n`
+  await milleOk(box.root, ['build', '-q', '-t', 'with-volume', '-'], { input })
+  const script = 'echo x > /data/a/f && cat /data/a/f && test -e /etc/hosts'
+  assert.is(await milleOk(box.root, ['run', '--rm', '--network=none', 'with-volume', 'sh', '-c', script]), 'x\n')
+  assert.is(await milleOk(box.root, ['run', '--rm', '--network=none', 'with-volume', 'ls', '/data/a']), '')
+})
+
+test('a flag with an empty text is one that was not given', async () => {
+  await using directory = await tempDirectory()
+  const box = await busybox(directory.path)
+  if (box === undefined) return
+  await milleOk(box.root, ['build', '-q', '-t', 'joe', '-'], { input: `FROM ${box.image}\nWORKDIR /tmp\nUSER 1234\n` })
+  const flags = ['--user=', '--workdir=', '--name=', '--hostname=', '--memory=0', '--cpus=0', '--shm-size=0', '--cpuset-cpus=']
+  const script = 'id -u; pwd; hostname; df -k /dev/shm | tail -1'
+  const out = await milleOk(box.root, ['run', '--rm', '--network=none', ...flags, 'joe', 'sh', '-c', script])
+  assert.match(out, /^1234\n\/tmp\n[0-9a-f]{12}\nshm +65536 /)
+})
+
+test('an environment file is read by mille and not by Node', async () => {
+  await using directory = await tempDirectory()
+  const box = await busybox(directory.path)
+  if (box === undefined) return
+  const file = join(directory.path, 'env')
+  writeFileSync(file, 'NODE_OPTIONS=--no-such-option\nMILLE_ROOT=/no/such/root\n')
+  const words = ['run', '--rm', '--network=none']
+  const out = await milleOk(box.root, [...words, '--env-file', file, box.image, 'env'])
+  assert.match(out, /^NODE_OPTIONS=--no-such-option$/m)
+  const missing = await mille(box.root, [...words, '--env-file', join(directory.path, 'nope'), box.image, 'env'])
+  assert.is(missing.code, 125)
+  assert.match(missing.stderr, /^error: --env-file .*nope cannot be read \(ENOENT\)/)
+})
+
+test('a flag that the runtime would choke on is refused before', async () => {
+  await using directory = await tempDirectory()
+  const cases: [string[], RegExp][] = [
+    [['-m', '1k'], /--memory is 1024 bytes, expected at least 6m/],
+    [['-m', '-1'], /--memory is "-1", expected a size/],
+    [['-m', '999999999999999999999999'], /the most that can be asked for is 8p/],
+    [['--memory-swap', '20m'], /--memory-swap needs --memory/],
+    [['--shm-size', '-1'], /--shm-size is "-1", expected a size/],
+    [['--cpuset-cpus', 'all'], /--cpuset-cpus is "all", expected numbers and ranges/],
+    [['--add-host', 'a:999.1.1.1'], /"999\.1\.1\.1" is no IP address/],
+    [['--add-host', 'a:1::2::3'], /"1::2::3" is no IP address/],
+  ]
+  for (const [flags, pattern] of cases) {
+    const ended = await mille(directory.path, ['run', '--rm', '--pull=never', ...flags, 'x', 'true'])
+    assert.is(ended.code, 125)
+    assert.match(ended.stderr, pattern)
+  }
+  const passed = await mille(directory.path, ['run', '--pull=never', '--add-host=a:::1', '--add-host=b:[fe80::1]', 'x', 'true'])
+  assert.match(passed.stderr, /there is no image x:latest/)
 })
 
 test.run()

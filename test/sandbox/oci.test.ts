@@ -101,7 +101,14 @@ test('the hosts file has the extra hosts last', () => {
 })
 
 test('an exit code above 128 names the signal', () => {
-  const run = { runtimeName: 'crun', command: 'x', log: '', limitsMemory: false, execProblem: () => undefined }
+  const run = {
+    runtimeName: 'crun',
+    command: 'x',
+    log: '',
+    limitsMemory: false,
+    execProblem: () => undefined,
+    isDirectory: () => false,
+  }
   assert.equal(exitStatusOf({ ...run, end: { code: 139, signal: null } }), {
     exitCode: 139,
     signal: 'SIGSEGV',

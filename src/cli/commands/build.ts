@@ -4,7 +4,7 @@ import type { BuildEvent } from '../../core/context.js'
 import { formatPlatform } from '../../core/platform.js'
 import type { BuildOptions, BuildResult } from '../../engine/options.js'
 import { StepLog } from '../../engine/step-log.js'
-import { writeFileAtomic } from '../../io/fs.js'
+import { writeOutputFile } from '../../io/fs.js'
 import { tidyAfterBuild } from '../after-build.js'
 import type { FlagValues } from '../args.js'
 import { readBuildCall, runBuildCall } from '../build-call.js'
@@ -100,9 +100,9 @@ function readContext(
 
 /** The files that were asked for, and the result: with `-q` on stdout as docker prints it, else a line on stderr. */
 function report(result: BuildResult, values: Values, shell: Shell): void {
-  if (values.iidfile !== undefined) writeFileAtomic(resolve(shell.cwd, values.iidfile), shownId(result))
+  if (values.iidfile !== undefined) writeOutputFile(resolve(shell.cwd, values.iidfile), shownId(result))
   if (values['metadata-file'] !== undefined) {
-    writeFileAtomic(resolve(shell.cwd, values['metadata-file']), `${JSON.stringify(result.metadata, undefined, 2)}\n`)
+    writeOutputFile(resolve(shell.cwd, values['metadata-file']), `${JSON.stringify(result.metadata, undefined, 2)}\n`)
   }
   if (values.quiet) {
     if (!values.output.some(writesToStdout)) shell.print(`${shownId(result)}\n`)

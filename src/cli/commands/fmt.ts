@@ -1,7 +1,7 @@
 /** `mille fmt`. */
 import { resolve } from 'node:path'
 import { UsageError } from '../../core/errors.js'
-import { writeFileAtomic } from '../../io/fs.js'
+import { writeOutputFile } from '../../io/fs.js'
 import { defineCommand } from '../command.js'
 import { readSource } from '../debug-file.js'
 
@@ -25,7 +25,7 @@ export const command = defineCommand({
       const text = await format(source)
       if (text !== source.text) different++
       if (values.check && text !== source.text) shell.print(`${path}\n`)
-      if (values.write && path !== '-' && text !== source.text) writeFileAtomic(resolve(shell.cwd, path), text)
+      if (values.write && path !== '-' && text !== source.text) writeOutputFile(resolve(shell.cwd, path), text)
       if (!values.check && (!values.write || path === '-')) shell.print(text)
     }
     return values.check && different > 0 ? 1 : 0

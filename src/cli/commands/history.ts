@@ -38,8 +38,8 @@ export const command = defineCommand({
       const time = entry.created === undefined ? undefined : Date.parse(entry.created)
       return {
         ID: '<missing>',
-        CreatedSince: values.human ? humanAge(time, shell.now()) : (entry.created ?? 'N/A'),
-        CreatedAt: entry.created ?? 'N/A',
+        CreatedSince: values.human ? humanAge(time, shell.now()) : timeText(time),
+        CreatedAt: timeText(time),
         CreatedBy: values['no-trunc'] || by.length <= shownLength ? by : `${by.slice(0, shownLength - 1)}…`,
         Size: values.human ? humanSize(size) : String(size),
         Comment: entry.comment ?? '',
@@ -54,7 +54,7 @@ export const command = defineCommand({
     }
     const columns = [
       ['ID', 'IMAGE'],
-      ['CreatedSince', 'CREATED'],
+      ['CreatedSince', values.human ? 'CREATED' : 'CREATED AT'],
       ['CreatedBy', 'CREATED BY'],
       ['Size', 'SIZE'],
       ['Comment', 'COMMENT'],
@@ -63,3 +63,8 @@ export const command = defineCommand({
     return 0
   },
 })
+
+/** Whole seconds, as docker's. */
+function timeText(ms: number | undefined): string {
+  return ms === undefined || Number.isNaN(ms) ? 'N/A' : `${new Date(ms).toISOString().slice(0, 19)}Z`
+}

@@ -7,10 +7,10 @@ import { didYouMean } from '../../core/suggest.js'
 import { imagesOfTag } from '../../store/images.js'
 import type { Store, StoredImage, Tag } from '../../store/types.js'
 import { defineCommand } from '../command.js'
-import { humanAge, humanSize } from '../human.js'
+import { humanAge, humanSize, humanTime } from '../human.js'
 import { printRows, type Row } from '../listing.js'
 import type { Shell } from '../shell.js'
-import { imageSize, openShellStore, readConfig, readReference } from '../stores.js'
+import { findImage, imageSize, openShellStore, readConfig, readReference } from '../stores.js'
 
 interface Listed {
   readonly image: StoredImage
@@ -31,7 +31,7 @@ export const command = defineCommand({
       type: 'list',
       short: 'f',
       value: 'key=value',
-      help: 'Only images for which dangling=true|false, label=NAME[=VALUE] or reference=PATTERN holds',
+      help: 'Only images that match: dangling=true|false, label=NAME[=VALUE], reference=PATTERN, before=IMAGE, since=IMAGE, until=24h',
     },
     format: { type: 'string', value: 'template', help: 'A Go template, "table TEMPLATE", or json' },
     'no-trunc': { type: 'boolean', help: 'Show ids in full' },
@@ -41,7 +41,7 @@ export const command = defineCommand({
   arguments: [0, 1],
   async run({ values, positionals }, shell) {
     await using store = await openShellStore(shell)
-    const filters = values.filter.map((text) => readFilter(text, store))
+    const filters = await Promise.all(values.filter.map((text) => readFilter(text, store, shell.now())))
     const [pattern] = positionals
     if (pattern !== undefined) filters.push(referenceFilter(pattern))
     const listed = await keep(listAll(store), filters)
@@ -106,7 +106,7 @@ function rowOf({ image, tag }: Listed, store: Store, whole: boolean, shell: Shel
     Platform: formatPlatform(image.platform),
     ID: idOf(image, whole),
     CreatedSince: humanAge(created, shell.now()),
-    CreatedAt: image.created ?? 'N/A',
+    CreatedAt: created === undefined || Number.isNaN(created) ? 'N/A' : humanTime(created),
     Size: humanSize(imageSize(store, image)),
     Containers: 'N/A',
     SharedSize: 'N/A',
@@ -115,15 +115,24 @@ function rowOf({ image, tag }: Listed, store: Store, whole: boolean, shell: Shel
   }
 }
 
-const filterNames = ['dangling', 'label', 'reference'] as const
+const filterNames = ['dangling', 'label', 'reference', 'before', 'since', 'until'] as const
 
-function readFilter(text: string, store: Store): Filter {
+async function readFilter(text: string, store: Store, nowMs: number): Promise<Filter> {
   const at = text.indexOf('=')
   const name = at < 0 ? text : text.slice(0, at)
   const value = at < 0 ? '' : text.slice(at + 1)
   switch (name) {
     case 'dangling':
-      return ({ tag }) => (tag === undefined) === /^(1|t|true)$/i.test(value)
+      return danglingFilter(value, text)
+    case 'before':
+    case 'since': {
+      const limit = createdAt(findImage(store, value).image)
+      return ({ image }) => (name === 'before' ? createdAt(image) < limit : createdAt(image) > limit)
+    }
+    case 'until': {
+      const limit = (await import('../usage-filters.js')).readTime(value, text, nowMs)
+      return ({ image }) => createdAt(image) < limit
+    }
     case 'reference':
       return referenceFilter(value)
     case 'label':
@@ -135,6 +144,12 @@ function readFilter(text: string, store: Store): Filter {
   }
 }
 
+function danglingFilter(value: string, text: string): Filter {
+  if (/^(1|t|true)$/i.test(value)) return ({ tag }) => tag === undefined
+  if (/^(0|f|false)$/i.test(value)) return ({ tag }) => tag !== undefined
+  throw new UsageError('USAGE_BAD_FLAG', `--filter ${text} has the value "${value}", expected true or false`)
+}
+
 function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boolean {
   const at = wanted.indexOf('=')
   return at < 0 ? Object.hasOwn(labels, wanted) : labels[wanted.slice(0, at)] === wanted.slice(at + 1)
@@ -144,13 +159,16 @@ function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boo
 function referenceFilter(pattern: string): Filter {
   const colon = pattern.lastIndexOf(':')
   const hasTag = colon > pattern.lastIndexOf('/')
-  const repository = globPattern(hasTag ? pattern.slice(0, colon) : pattern)
+  // Wildcards are for names as they are shown; "docker.io/library/debian" means one image all the same.
+  const wholeName = hasTag ? pattern.slice(0, colon) : pattern
+  const repository = globPattern(wholeName)
   const tagPattern = globPattern(hasTag ? pattern.slice(colon + 1) : '*')
   return ({ tag }) => {
     if (tag === undefined) return false
     const reference = readReference(tag.reference)
-    const names = [familiarRepository(reference), `${reference.registry}/${reference.repository}`]
-    return names.some((name) => repository.test(name)) && tagPattern.test(reference.tag ?? '')
+    const familiar = familiarRepository(reference)
+    const isNamed = repository.test(familiar) || wholeName === `${reference.registry}/${reference.repository}`
+    return isNamed && tagPattern.test(reference.tag ?? '')
   }
 }
 

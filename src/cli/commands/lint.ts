@@ -1,7 +1,7 @@
 /** `mille lint`. */
 import { resolve } from 'node:path'
 import { version } from '../../engine/version.js'
-import { writeFileAtomic } from '../../io/fs.js'
+import { writeOutputFile } from '../../io/fs.js'
 import { defineCommand } from '../command.js'
 import { readSource } from '../debug-file.js'
 import { lintFormats } from '../lint-report.js'
@@ -31,7 +31,7 @@ export const command = defineCommand({
       if (values.fix) {
         const { text, fixed } = await fixSource(source)
         if (path === '-') shell.print(text)
-        else if (text !== source.text) writeFileAtomic(resolve(shell.cwd, path), text)
+        else if (text !== source.text) writeOutputFile(resolve(shell.cwd, path), text)
         shell.note(`${path}: mended ${fixed.length} finding${fixed.length === 1 ? '' : 's'}`)
         if (path === '-') {
           results.push(await lintSource({ ...source, text }))

@@ -2,13 +2,14 @@
 import { join, resolve } from 'node:path'
 import type { RunOptions } from '../../container/options.js'
 import { BuildError, UsageError } from '../../core/errors.js'
-import { parsePlatform, platformMatches } from '../../core/platform.js'
+import { formatPlatform, parsePlatform, platformMatches } from '../../core/platform.js'
 import type { Engine } from '../../engine/engine.js'
 import type { StoredImage } from '../../store/types.js'
 import type { FlagTable, FlagValues } from '../args.js'
 import { defineCommand } from '../command.js'
 import { engineOptions } from '../engine-options.js'
 import { exitCodeOf, exitCodes } from '../exit.js'
+import { checkLimits } from '../limit-flags.js'
 import { openListener } from '../listener.js'
 import { readEnv, readEnvFile, readHost, readMount, readNetwork, readTmpfs, readVolume } from '../run-flags.js'
 import type { Shell } from '../shell.js'
@@ -25,7 +26,7 @@ const flags = {
   hostname: { type: 'string', short: 'h', value: 'name', help: 'The host name of the container' },
   interactive: { type: 'boolean', short: 'i', help: 'Connect stdin' },
   memory: { type: 'bytes', short: 'm', value: 'size', help: 'The memory it may use' },
-  'memory-swap': { type: 'bytes', value: 'size', help: 'Memory and swap together; -1 for unlimited swap' },
+  'memory-swap': { type: 'bytes', unlimited: true, value: 'size', help: 'Memory and swap together; -1 for unlimited swap' },
   mount: { type: 'list', value: 'fields', help: 'Mount: type=bind|volume|tmpfs,source=…,target=…[,readonly]' },
   name: { type: 'string', value: 'name', help: 'A name that no other running container has' },
   net: { type: 'string', value: 'mode', help: 'The same as --network' },
@@ -138,6 +139,7 @@ async function runImage(name: string, options: RunOptions, values: Values, shell
     const status = await withEngine(engineOptions(shell, listener.handle), async (engine) => {
       const { createLayers } = await import('../../engine/layers.js')
       const image = await findOrPull(name, values, engine)
+      warnOfPlatform(name, image, values, engine)
       return runContainer(
         image,
         options,
@@ -150,6 +152,8 @@ async function runImage(name: string, options: RunOptions, values: Values, shell
           onStarted: (kill) => {
             if (values['sig-proxy'] && !values.tty) shell.takeSignals(proxy(kill))
           },
+          stdout: (data) => shell.stdout.write(data),
+          stderr: (data) => shell.stderr.write(data),
         },
         engine.ctx,
       )
@@ -187,6 +191,16 @@ async function findOrPull(name: string, values: Values, engine: Engine): Promise
   return image
 }
 
+/** An image that is for one platform only is taken whatever was asked for, as docker does: registries have many that lie about it. */
+function warnOfPlatform(name: string, image: StoredImage, values: Values, engine: Engine): void {
+  const host = engine.settings.hostPlatform
+  const wanted = values.platform === undefined ? host : parsePlatform(values.platform, host)
+  if (wanted === undefined || platformMatches(image.platform, wanted)) return
+  const asked = values.platform === undefined ? 'this machine is' : '--platform asks for'
+  const message = `${name} is for ${formatPlatform(image.platform)}, and ${asked} ${formatPlatform(wanted)}`
+  engine.ctx.emit({ type: 'warning', diagnostic: { severity: 'warning', code: 'PlatformMismatch', message } })
+}
+
 function readRunOptions(values: Values, command: readonly string[], shell: Shell): RunOptions {
   const fromFiles = values['env-file'].flatMap((path) => readEnvFile(resolve(shell.cwd, path), shell.env))
   const { entrypoint } = values
@@ -194,10 +208,10 @@ function readRunOptions(values: Values, command: readonly string[], shell: Shell
     command,
     entrypoint: entrypoint === undefined ? undefined : entrypoint === '' ? [] : [entrypoint],
     env: [...fromFiles, ...values.env.flatMap((word) => readEnv(word, shell.env, '-e'))],
-    workdir: readWorkdir(values.workdir),
-    user: values.user,
-    hostname: values.hostname,
-    name: values.name,
+    workdir: readWorkdir(given(values.workdir)),
+    user: given(values.user),
+    hostname: given(values.hostname),
+    name: given(values.name),
     network: readNetwork(values.net ?? values.network),
     mounts: [
       ...values.volume.map((text) => readVolume(text, shell.cwd)),
@@ -209,9 +223,14 @@ function readRunOptions(values: Values, command: readonly string[], shell: Shell
     privileged: values.privileged,
     interactive: values.interactive,
     terminal: values.tty,
-    shmSizeBytes: values['shm-size'],
+    shmSizeBytes: values['shm-size'] === 0 ? undefined : values['shm-size'],
     limits: readLimits(values),
   }
+}
+
+/** An empty text is what a script writes whose variable is not set: as docker has it, the flag was not given then. */
+function given(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text
 }
 
 function readWorkdir(path: string | undefined): string | undefined {
@@ -225,12 +244,14 @@ function readLimits(values: Values): RunOptions['limits'] {
   const shares = values['cpu-shares']
   const cpuset = values['cpuset-cpus']
   const pids = values['pids-limit']
-  return {
-    ...(memory === undefined ? {} : { memoryBytes: memory }),
-    ...(swap === undefined ? {} : { memorySwapBytes: swap }),
-    ...(cpus === undefined ? {} : { cpus }),
-    ...(shares === undefined ? {} : { cpuShares: shares }),
-    ...(cpuset === undefined ? {} : { cpusetCpus: cpuset }),
+  const limits = {
+    ...(memory === undefined || memory === 0 ? {} : { memoryBytes: memory }),
+    ...(swap === undefined || swap === 0 ? {} : { memorySwapBytes: swap }),
+    ...(cpus === undefined || cpus === 0 ? {} : { cpus }),
+    ...(shares === undefined || shares === 0 ? {} : { cpuShares: shares }),
+    ...(cpuset === undefined || cpuset === '' ? {} : { cpusetCpus: cpuset }),
     ...(pids === undefined || pids <= 0 ? {} : { pids }),
   }
+  checkLimits(limits)
+  return limits
 }
