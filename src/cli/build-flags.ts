@@ -310,9 +310,20 @@ function readSecretSource(text: string, shell: Shell): [string, SecretSource] {
   const source = fields.get('src')
   const variable = fields.get('env') ?? (type === 'env' ? (source ?? id) : undefined)
   if (variable !== undefined) return [id, fromVariable(variable, text, shell)]
-  if (source !== undefined) return [id, { file: resolve(shell.cwd, source.replace(/^~(?=\/)/, shell.env.HOME ?? '~')) }]
+  if (source !== undefined) return [id, fromFile(source.replace(/^~(?=\/)/, shell.env.HOME ?? '~'), text, shell)]
   if (type === undefined && shell.env[id] !== undefined) return [id, fromVariable(id, text, shell)]
-  return [id, { file: resolve(shell.cwd, id) }]
+  return [id, fromFile(id, text, shell)]
+}
+
+/** The file is read when a step asks for it; that it is missing is said at once, as docker does, also where all is cached. */
+function fromFile(name: string, text: string, shell: Shell): SecretSource {
+  const file = resolve(shell.cwd, name)
+  const found = statSync(file, { throwIfNoEntry: false })
+  if (found !== undefined && !found.isDirectory()) return { file }
+  const what = found === undefined ? `there is no file ${name}` : `${name} is a directory, not a file`
+  throw new UsageError('USAGE_BAD_FLAG', `--secret ${text}: ${what}`, {
+    hint: 'give a file with src=, or a variable of the environment with env=',
+  })
 }
 
 function fromVariable(name: string, text: string, shell: Shell): SecretSource {

@@ -70,7 +70,8 @@ export class ContextView extends ContextTree {
         return digest
       } catch (error) {
         // What was listed and is gone when it is read was never there: look again without it.
-        if (!(error instanceof VanishedError) || tries === 100) throw error
+        if (!(error instanceof VanishedError)) throw error
+        if (tries === 100) throw changedWhileReading(error.path)
         this.forget(error.path)
       }
     }

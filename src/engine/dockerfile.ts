@@ -113,7 +113,7 @@ export function describeNamed(
       contexts[name] = { kind: 'image', reference: reference.reference }
     } else if (reference.kind === 'directory') {
       const { directory } = openDirectory(reference.path)
-      const ignore = readIgnoreFile(readTextIfExists(join(directory, '.dockerignore')) ?? '')
+      const ignore = readIgnoreFile(readIgnoreText(join(directory, '.dockerignore')) ?? '')
       contexts[name] = { kind: 'context', name, ignore }
       directories.set(name, () => ({ path: directory }))
     } else {
@@ -186,6 +186,7 @@ function readDockerfileText(path: string): string | undefined {
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
     if (code === 'EISDIR') throw new BuildError('DOCKERFILE_NOT_FOUND', `${path} is a directory, not a Dockerfile`)
     if (code === 'EACCES') throw new BuildError('DOCKERFILE_NOT_FOUND', `not allowed to read ${path}`, { cause: error })
+    if (code === 'ELOOP') throw new BuildError('DOCKERFILE_NOT_FOUND', `${path} is a link that leads to itself`, { cause: error })
     throw error
   }
 }
@@ -193,6 +194,18 @@ function readDockerfileText(path: string): string | undefined {
 /** `<Dockerfile>.dockerignore` stands in for `.dockerignore` (semantics.md 85). */
 export function ignorePatterns(root: string, dockerfile: string | undefined): readonly string[] {
   const own =
-    dockerfile === undefined ? undefined : readTextIfExists(join(dirname(dockerfile), `${basename(dockerfile)}.dockerignore`))
-  return readIgnoreFile(own ?? readTextIfExists(join(root, '.dockerignore')) ?? '')
+    dockerfile === undefined ? undefined : readIgnoreText(join(dirname(dockerfile), `${basename(dockerfile)}.dockerignore`))
+  return readIgnoreFile(own ?? readIgnoreText(join(root, '.dockerignore')) ?? '')
+}
+
+/** Not to read an ignore file that is there would put files into an image that nobody wants there. */
+function readIgnoreText(path: string): string | undefined {
+  try {
+    return readTextIfExists(path)
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === undefined) throw error
+    const why = code === 'EISDIR' ? 'it is a directory' : code
+    throw new BuildError('CONTEXT_UNREADABLE', `the ignore file ${path} cannot be read: ${why}`, { cause: error })
+  }
 }

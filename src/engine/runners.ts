@@ -165,7 +165,8 @@ export function secretFinder(secrets: Readonly<Record<string, SecretSource>>): F
     try {
       return await readFile(source.file)
     } catch (error) {
-      if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'EACCES') throw error
+      const code = systemCode(error)
+      if (code !== 'ENOENT' && code !== 'EACCES' && code !== 'EISDIR') throw error
       throw new SolveError('SOLVE_SECRET_MISSING', `secret "${id}" cannot be read from ${source.file}`, { cause: error })
     }
   }

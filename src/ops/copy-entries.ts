@@ -4,7 +4,9 @@
  * They are what `walkLayer` finds in the finished directory, in the same order. So the digest of a layer can be taken from
  * the sources while the copies are being written, and nothing is read twice.
  */
+import { changedWhileReading } from '../context/context.js'
 import { readXattrs } from '../context/xattrs.js'
+import { systemCode } from '../core/errors.js'
 import { deviceParts } from '../io/sys.js'
 import { type LayerEntry, type LayerEntryType, refuseMarkerName, sortNames, type Xattr } from '../layer/walk.js'
 import type { DirectoryNode, LayerTree, LeafNode, Metadata } from './copy-tree.js'
@@ -107,7 +109,18 @@ const noXattrs: readonly Xattr[] = []
 function xattrsOf({ xattrsFrom, xattrs = [] }: Metadata): readonly Xattr[] {
   if (xattrsFrom.length === 0 && xattrs.length === 0) return noXattrs
   const all = new Map<string, Buffer>()
-  for (const source of xattrsFrom) for (const { name, value } of readXattrs(source)) all.set(name, value)
+  for (const source of xattrsFrom) for (const { name, value } of readSource(source)) all.set(name, value)
   for (const { name, value } of xattrs) all.set(name, Buffer.from(value))
   return sortNames([...all.keys()]).map((name) => ({ name, value: all.get(name) ?? Buffer.alloc(0) }))
+}
+
+/** Nobody keeps a file of a context from vanishing before it is copied. */
+function readSource(path: string): ReturnType<typeof readXattrs> {
+  try {
+    return readXattrs(path)
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw changedWhileReading(path)
+    throw error
+  }
 }

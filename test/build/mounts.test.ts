@@ -92,6 +92,15 @@ mountTest('a missing secret leaves its variable unset, a required or too large o
   const large = await build('RUN --mount=type=secret,id=l true', ['--secret', `id=l,src=${join(path, 'large')}`])
   assert.is(large.code, 1)
   assert.match(large.stderr, '512001 bytes')
+  const places: readonly (readonly [string, RegExp])[] = [
+    [join(path, 'nowhere'), /there is no file .*nowhere/],
+    [path, /is a directory, not a file/],
+  ]
+  for (const [place, message] of places) {
+    const named = await build('RUN true', ['--secret', `id=t,src=${place}`])
+    assert.is(named.code, 2)
+    assert.match(named.stderr, message)
+  }
 })
 
 mountTest('a locked cache mount is held by one process at a time, and reaches no layer', async ({ root, build }) => {

@@ -5,6 +5,7 @@ import {
   linkSync,
   lstatSync,
   openSync,
+  rmSync,
   type Stats,
   statSync,
   utimesSync,
@@ -263,17 +264,21 @@ test('holes of sparse files stay holes', async () => {
 test('a file that changes between key and copy fails the step and is named', async () => {
   await using temp = await tempDirectory()
   await using bench = openBench(temp.path)
-  const root = makeTree(join(temp.path, 'context'), { a: 'A', b: 'B' })
-  const view = bench.context(root)
-  await bench.key(view, {})
-  writeFileSync(join(root, 'b'), 'C')
-  try {
-    await bench.copy(view, { destination: '/t' })
-    assert.unreachable()
-  } catch (error) {
-    assert.ok(error instanceof BuildError)
-    assert.is(error.code, 'CONTEXT_CHANGED')
-    assert.match(error.message, 'b" changed')
+  const changes: ((file: string) => void)[] = [(file) => writeFileSync(file, 'C'), (file) => rmSync(file)]
+  for (const [i, change] of changes.entries()) {
+    const root = makeTree(join(temp.path, `context${i}`), { a: 'A', b: 'B' })
+    setXattr(join(root, 'b'), 'user.x', Buffer.from('1'))
+    const view = bench.context(root)
+    await bench.key(view, {})
+    change(join(root, 'b'))
+    try {
+      await bench.copy(view, { destination: '/t' })
+      assert.unreachable()
+    } catch (error) {
+      assert.ok(error instanceof BuildError)
+      assert.is(error.code, 'CONTEXT_CHANGED')
+      assert.match(error.message, 'b" changed')
+    }
   }
 })
 

@@ -1,5 +1,5 @@
 /** Bad input gives one clear error with its code and exit code, and leaves the store as it was. */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -66,6 +66,17 @@ unlessNoBase('an empty Dockerfile and a missing one say so', async () => {
     1,
     'Dockerfil',
   )
+})
+
+unlessNoBase('a Dockerfile or an ignore file that cannot be read is named', async () => {
+  await using at = await workshop()
+  const dockerfile = join(at.context, 'Dockerfile')
+  symlinkSync('Dockerfile', dockerfile)
+  expectError(await mille(at.root, ['build', at.context]), 'DOCKERFILE_NOT_FOUND', 1, 'leads to itself')
+  rmSync(dockerfile)
+  at.dockerfile('FROM scratch\nCOPY . /\n')
+  mkdirSync(join(at.context, '.dockerignore'))
+  expectError(await mille(at.root, ['build', at.context]), 'CONTEXT_UNREADABLE', 1, '.dockerignore', 'directory')
 })
 
 unlessNoBase('a missing file in COPY is named with its line and a near name', async () => {
