@@ -5,14 +5,14 @@
  * Whoever uses it holds a shared lock on its file `lock`; removal waits for a build in which nobody does. So a reader always
  * sees the blobs of the index that it read.
  */
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Context } from '../core/context.js'
 import { type Descriptor, type Index, isManifestMediaType, type Manifest, mediaTypes } from '../core/descriptor.js'
 import { type Digest, digestOf, hexOf } from '../core/digest.js'
 import { BuildError, systemCode } from '../core/errors.js'
-import { randomName, readBytesIfExists, readTextIfExists, writeFileAtomic } from '../io/fs.js'
+import { makeDirectories, randomName, readBytesIfExists, readTextIfExists, writeFileAtomic } from '../io/fs.js'
 import { collect, hashing, limited } from '../io/stream.js'
 import { tryLock } from '../io/sys.js'
 import { isDescriptor } from '../store/layers.js'
@@ -63,12 +63,12 @@ export function localBackend(directory: string, tag: string): CacheBackend {
     fetchBlob: async (blob, write, _progressId, ctx) => fetchFile(directory, blob, write, ctx),
     hasBlob: async (blob) => existsSync(pathOf(directory, blob.digest)),
     async putBlob(blob, openBytes, _mountSources, _progressId, ctx) {
-      mkdirSync(join(directory, 'blobs/sha256'), { recursive: true })
+      makeBlobFolder(directory)
       hold()
       return putFile(directory, blob, openBytes, ctx)
     },
     async swap(manifest) {
-      mkdirSync(join(directory, 'blobs/sha256'), { recursive: true })
+      makeBlobFolder(directory)
       hold()
       return swapIndex(directory, tag, manifest, lock)
     },
@@ -76,6 +76,16 @@ export function localBackend(directory: string, tag: string): CacheBackend {
       if (lock !== undefined) closeSync(lock)
       lock = undefined
     },
+  }
+}
+
+function makeBlobFolder(directory: string): void {
+  try {
+    makeDirectories(join(directory, 'blobs/sha256'))
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === undefined || code === 'ENOSPC' || code === 'EDQUOT') throw error
+    throw new BuildError('CACHE_EXPORT_FAILED', `the cache ${directory} cannot be made (${code})`, { cause: error })
   }
 }
 

@@ -5,7 +5,7 @@
  * image's config, /etc/passwd and /etc/group, and nothing else of its files.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ExitStatus, Sandbox, SandboxIo, SandboxMount, SandboxPlan } from '../../sandbox/plan.js'
 import type { Context } from '../core/context.js'
@@ -15,6 +15,7 @@ import type { ImageConfig } from '../core/image.js'
 import { fsPath } from '../core/path-bytes.js'
 import { homeOf, isResolvedUser, parseGroup, parsePasswd, resolveUser, withHome } from '../core/users.js'
 import type { FileView } from '../core/view.js'
+import { makeDirectories } from '../io/fs.js'
 import { Scope } from '../io/scope.js'
 import { layerFiles, uncovered } from '../store/layer-files.js'
 import type { Store, StoredImage } from '../store/types.js'
@@ -182,9 +183,16 @@ function checkSource(mount: Extract<ContainerMount, { kind: 'bind' }>): void {
   try {
     statSync(mount.hostPath)
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw badVolume(mount.hostPath, error)
-    if (!mount.create) throw badVolume(mount.hostPath, error)
-    mkdirSync(mount.hostPath, { recursive: true })
+    if (systemCode(error) !== 'ENOENT' || !mount.create) throw badVolume(mount.hostPath, error)
+    makeSource(mount.hostPath)
+  }
+}
+
+function makeSource(path: string): void {
+  try {
+    makeDirectories(path)
+  } catch (error) {
+    throw badVolume(path, error)
   }
 }
 

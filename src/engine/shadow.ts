@@ -2,9 +2,10 @@
  * A store that is read and never written: what a dry run uses. Whatever the work wants to keep (what a registry said of a
  * base image, a download whose digest is part of a key) goes to a temporary store that is gone at the end.
  */
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { makeDirectories } from '../io/fs.js'
 import { listFolder } from '../store/lock.js'
 import { openStore } from '../store/store.js'
 import type { Blobs, Images, Layers, Store } from '../store/types.js'
@@ -40,7 +41,7 @@ export function scratchRoot(root: string): Disposable & { readonly path: string 
 
 /** Keys depend on the salt of secrets, and what a server said of a download saves downloading it. */
 function copySmallMemos(from: string, to: string): void {
-  mkdirSync(to, { recursive: true })
+  makeDirectories(to)
   for (const name of listFolder(from)) {
     if (name === 'secret-salt' || /^(http|tree)-/.test(name)) copyFileSync(join(from, name), join(to, name))
   }

@@ -20,6 +20,7 @@ import { Readable } from 'node:stream'
 import { BuildError, systemCode } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
 import type { FileEntry, FileView } from '../core/view.js'
+import { makeDirectories } from '../io/fs.js'
 import { deviceParts, getXattr, listXattrs } from '../io/sys.js'
 import { layerStack } from '../layer/stack.js'
 import { type TarBlockOptions, tarOfEntries } from '../layer/tar.js'
@@ -173,7 +174,7 @@ function clamped(view: FileView, epoch: number | undefined): FileView {
 }
 
 function writeView(view: FileView, destination: string, taken: TakenPaths): void {
-  inPlace(destination, () => mkdirSync(destination, { recursive: true }))
+  inPlace(destination, () => makeDirectories(destination))
   const directories: { readonly target: string; readonly entry: FileEntry }[] = []
   for (const found of walkView(view)) {
     const target = `${destination}/${found.path}`
@@ -228,6 +229,9 @@ function inPlace(path: string, work: () => void): void {
     }
     if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
       throw new BuildError('EXPORT_FAILED', `not allowed to write ${path}`, { cause: error })
+    }
+    if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENAMETOOLONG') {
+      throw new BuildError('EXPORT_FAILED', `${path} cannot be written (${code})`, { cause: error })
     }
     throw error
   }
