@@ -1,6 +1,8 @@
 /** `mille build`. */
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { BuildEvent } from '../../core/context.js'
+import { BuildError, systemCode, UsageError } from '../../core/errors.js'
 import { formatPlatform } from '../../core/platform.js'
 import type { BuildOptions, BuildResult } from '../../engine/options.js'
 import { StepLog } from '../../engine/step-log.js'
@@ -33,6 +35,7 @@ export const command = defineCommand({
   arguments: [1, 1],
   async run({ values, positionals }, shell) {
     const call = readBuildCall(values.call, values.check)
+    checkFileFlags(values, shell)
     const flags = { ...readBuildFlags(values, shell), ...(await readCacheFlags(values, shell)) }
     const files = readContext(values, positionals[0] ?? '', shell)
     if (call.name !== 'build') return runBuildCall(call, { ...engineOptions(shell, shell.emit), ...flags, ...files }, shell)
@@ -98,12 +101,33 @@ function readContext(
   }
 }
 
+/** What is written after the build, and cannot be into a directory. */
+const fileFlags = ['iidfile', 'metadata-file'] as const
+
+function checkFileFlags(values: Values, { cwd }: Shell): void {
+  for (const flag of fileFlags) {
+    const path = values[flag]
+    if (path === undefined || !statSync(resolve(cwd, path), { throwIfNoEntry: false })?.isDirectory()) continue
+    throw new UsageError('USAGE_BAD_FLAG', `--${flag} ${path} is a directory`, { hint: 'name a file' })
+  }
+}
+
+function writeNamed(flag: (typeof fileFlags)[number], values: Values, text: () => string, { cwd }: Shell): void {
+  const path = values[flag]
+  if (path === undefined) return
+  try {
+    writeOutputFile(resolve(cwd, path), text())
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === undefined) throw error
+    throw new BuildError('OUTPUT_UNWRITABLE', `--${flag} ${path} cannot be written (${code})`, { cause: error })
+  }
+}
+
 /** The files that were asked for, and the result: with `-q` on stdout as docker prints it, else a line on stderr. */
 function report(result: BuildResult, values: Values, shell: Shell): void {
-  if (values.iidfile !== undefined) writeOutputFile(resolve(shell.cwd, values.iidfile), shownId(result))
-  if (values['metadata-file'] !== undefined) {
-    writeOutputFile(resolve(shell.cwd, values['metadata-file']), `${JSON.stringify(result.metadata, undefined, 2)}\n`)
-  }
+  writeNamed('iidfile', values, () => shownId(result), shell)
+  writeNamed('metadata-file', values, () => `${JSON.stringify(result.metadata, undefined, 2)}\n`, shell)
   if (values.quiet) {
     if (!values.output.some(writesToStdout)) shell.print(`${shownId(result)}\n`)
     return
