@@ -1,5 +1,5 @@
 /** What a full, read-only or closed disk means to the user. */
-import { StoreError, systemCode } from '../core/errors.js'
+import { BuildError, StoreError, systemCode } from '../core/errors.js'
 
 /**
  * The error to throw in place of `error`: a StoreError for no space and no permission at `path`, else `error` itself.
@@ -29,6 +29,22 @@ export function asStoreError(error: unknown, path: string, bytes?: number): unkn
     default:
       return error
   }
+}
+
+/**
+ * The same error, or one that says what it means for a step: a full disk, or a path that is longer than the kernel takes.
+ */
+export function asPlaceError(error: unknown): unknown {
+  const code = systemCode(error)
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    const { dest, path } = error as NodeJS.ErrnoException & { readonly dest?: string }
+    return asStoreError(error, dest ?? path ?? 'the place of the store')
+  }
+  if (code !== 'ENAMETOOLONG') return error
+  return new BuildError('LAYER_UNSUPPORTED', 'a path of the files is longer than the 4,095 bytes that the system takes', {
+    cause: error,
+    hint: 'make fewer directories within each other, or shorter names; the place of the store counts too',
+  })
 }
 
 /** An error of chown(2) that says that this user may not give files to that owner, or that his user namespace lacks the id. */

@@ -2,14 +2,14 @@
 import { BuildError, SolveError } from '../core/errors.js'
 import type { SourceFile } from '../core/span.js'
 import type { Vertex } from '../graph/op.js'
-import { asOwnerError } from '../io/disk-error.js'
+import { asOwnerError, asPlaceError } from '../io/disk-error.js'
 
 /**
  * Adds the place in the Dockerfile and the step's name, once. Errors that are not `BuildError`s are bugs or come from
- * the system: they are left alone, but for owners that files cannot have.
+ * the system: they are left alone, but for owners that files cannot have, full disks and paths that are too long.
  */
 export function placeError(raw: unknown, vertex: Vertex, source: SourceFile): unknown {
-  const error = asOwnerError(raw)
+  const error = asPlaceError(asOwnerError(raw))
   if (!(error instanceof BuildError) || error.span !== undefined || vertex.span === undefined) return error
   error.source = source
   error.span = vertex.span
