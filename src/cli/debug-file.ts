@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import type { Parsed } from '../../grammar/ast.js'
 import { BuildError, systemCode } from '../core/errors.js'
 import type { SourceFile } from '../core/span.js'
+import { isStreamFile } from '../io/fs.js'
 import { collect, limited } from '../io/stream.js'
 import type { Shell } from './shell.js'
 
@@ -16,9 +17,13 @@ export async function readSource(path: string, shell: Shell): Promise<SourceFile
     return { name: '-', text: bytes.toString('utf8') }
   }
   try {
+    if (isStreamFile(resolve(shell.cwd, path))) {
+      const { readStreamFile } = await import('../engine/stream-file.js')
+      return { name: path, text: await readStreamFile(resolve(shell.cwd, path), shell.signal) }
+    }
     return { name: path, text: readFileSync(resolve(shell.cwd, path), 'utf8') }
   } catch (error) {
-    if (systemCode(error) === undefined) throw error
+    if (error instanceof BuildError || systemCode(error) === undefined || shell.signal.aborted) throw error
     throw new BuildError('DOCKERFILE_NOT_FOUND', `the file ${path} cannot be read (${systemCode(error)})`, { cause: error })
   }
 }

@@ -10,7 +10,7 @@ import { BuildError, systemCode } from '../core/errors.js'
 import type { SourceFile } from '../core/span.js'
 import { readIgnoreFile } from '../frontend/dockerignore.js'
 import type { NamedContext } from '../frontend/options.js'
-import { readTextIfExists } from '../io/fs.js'
+import { isStreamFile, readTextIfExists } from '../io/fs.js'
 import type { ContextDirectories, ContextDirectory } from '../ops/context.js'
 import { type ContextReference, parseContextReference, withoutCredentials } from './context-reference.js'
 import { type FetchedReference, openDirectory } from './contexts.js'
@@ -74,13 +74,15 @@ export interface MainFiles {
   readonly contextImage?: string
 }
 
-/** The main context, where it is a directory, with a build file that is a file of this machine. */
+/** The main context, where it is a directory, with a build file that is a plain file of this machine. */
 export function readLocalMain({ context, dockerfile }: BuildOptions): MainFiles | undefined {
   const reference = parseContextReference(context, `the context ${withoutCredentials(context)}`)
   if (reference.kind !== 'directory') return undefined
   if (dockerfile !== undefined && 'path' in dockerfile && isFetchedPath(dockerfile.path)) return undefined
   const { directory } = openDirectory(reference.path)
-  const { source, path } = readDockerfile(directory, context, dockerfile)
+  const found = readDockerfile(directory, context, dockerfile)
+  if (found === undefined) return undefined
+  const { source, path } = found
   const ignore = ignorePatterns(directory, path)
   return { source, place: directory, includesFrom: directoryIn(directory, path), ignore, directory: { path: directory } }
 }
@@ -135,18 +137,21 @@ function checkName(name: string, what: string): void {
   throw new BuildError('CONTEXT_UNSUPPORTED', `the name of ${what} is reserved`, { hint: 'give it another name' })
 }
 
+/** Undefined for a stream, which is not to be waited for here. */
 function readDockerfile(
   root: string,
   context: string,
   given: BuildOptions['dockerfile'],
-): { readonly source: SourceFile; readonly path: string | undefined } {
+): { readonly source: SourceFile; readonly path: string | undefined } | undefined {
   if (given !== undefined && 'text' in given) return { source: { name: given.name, text: given.text }, path: undefined }
   if (given !== undefined) {
     const path = isAbsolute(given.path) ? given.path : findGiven(root, given.path)
+    if (isStreamFile(path)) return undefined
     return { source: { name: given.path, text: requireDockerfile(path, given.path) }, path }
   }
   for (const name of dockerfileNames) {
     const path = join(root, name)
+    if (isStreamFile(path)) return undefined
     const text = readDockerfileText(path)
     if (text !== undefined) return { source: { name: shownName(context, name), text }, path }
   }
@@ -185,6 +190,7 @@ function readDockerfileText(path: string): string | undefined {
     const code = systemCode(error)
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
     if (code === 'EISDIR') throw new BuildError('DOCKERFILE_NOT_FOUND', `${path} is a directory, not a Dockerfile`)
+    if (code === 'ENXIO') throw new BuildError('DOCKERFILE_NOT_FOUND', `${path} is a socket, not a Dockerfile`)
     if (code === 'EACCES') throw new BuildError('DOCKERFILE_NOT_FOUND', `not allowed to read ${path}`, { cause: error })
     if (code === 'ELOOP') throw new BuildError('DOCKERFILE_NOT_FOUND', `${path} is a link that leads to itself`, { cause: error })
     throw error
@@ -200,6 +206,12 @@ export function ignorePatterns(root: string, dockerfile: string | undefined): re
 
 /** Not to read an ignore file that is there would put files into an image that nobody wants there. */
 function readIgnoreText(path: string): string | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  if (stats?.isFIFO()) {
+    throw new BuildError('CONTEXT_UNREADABLE', `the ignore file ${path} cannot be read: it is a pipe`, {
+      hint: 'make it a file',
+    })
+  }
   try {
     return readTextIfExists(path)
   } catch (error) {

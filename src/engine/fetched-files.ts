@@ -8,7 +8,7 @@
 import { readFileSync } from 'node:fs'
 import { isAbsolute, join, posix } from 'node:path'
 import { ContextTree } from '../context/tree.js'
-import { BuildError } from '../core/errors.js'
+import { BuildError, UsageError } from '../core/errors.js'
 import { fsPath } from '../core/path-bytes.js'
 import type { Platform } from '../core/platform.js'
 import type { SourceFile } from '../core/span.js'
@@ -38,13 +38,15 @@ import { findImage } from './images.js'
 import { createLayers } from './layers.js'
 import type { BuildOptions } from './options.js'
 import { secretFinder } from './runners.js'
+import { withStreamRead } from './stream-file.js'
 import { dockerfileLimit, readText, requireStdin } from './tar-context.js'
 
 /** The main context, opened. */
 type MainContext = FilesContext | { readonly kind: 'image'; readonly reference: string }
 
 /** Fetches what has to be fetched before the Dockerfile is known. Named contexts wait until they are used. */
-export async function fetchBuildFiles(options: BuildOptions, engine: Engine, scope: Scope): Promise<BuildFiles> {
+export async function fetchBuildFiles(given: BuildOptions, engine: Engine, scope: Scope): Promise<BuildFiles> {
+  const options = await withStreamRead(given, engine.ctx.signal)
   const world: ContextWorld = {
     ...{ engine, scope, stdin: options.stdin, findSecret: secretFinder(options.secrets ?? {}), ssh: options.ssh ?? {} },
     keepGitDir: keepsGitDir(options),
@@ -63,7 +65,7 @@ const keepGitDirArg = 'BUILDKIT_CONTEXT_KEEP_GIT_DIR'
 function keepsGitDir({ buildArgs = {} }: BuildOptions): boolean {
   const value = buildArgs[keepGitDirArg] ?? ''
   if (/^(1|t|true|0|f|false|)$/i.test(value)) return /^[1t]/i.test(value)
-  throw new BuildError('USAGE_BAD_ARGUMENT', `--build-arg ${keepGitDirArg}=${value} is neither true nor false`)
+  throw new UsageError('USAGE_BAD_ARGUMENT', `--build-arg ${keepGitDirArg}=${value} is neither true nor false`)
 }
 
 async function fetchMain(options: BuildOptions, world: ContextWorld): Promise<MainFiles> {
@@ -96,7 +98,7 @@ function includesFrom({ dockerfile }: BuildOptions): string {
 
 function checkStdin({ kind }: ContextReference, { dockerfile }: BuildOptions): void {
   if (kind !== 'stdin' || dockerfile === undefined || !('path' in dockerfile) || dockerfile.path !== '-') return
-  throw new BuildError('USAGE_BAD_ARGUMENT', 'stdin cannot be both the context and the Dockerfile')
+  throw new UsageError('USAGE_BAD_ARGUMENT', 'stdin cannot be both the context and the Dockerfile')
 }
 
 async function openMain(reference: ContextReference, world: ContextWorld): Promise<MainContext> {
@@ -130,7 +132,7 @@ async function readSource(main: MainContext, options: BuildOptions, world: Conte
   const { context, dockerfile } = options
   if (main.kind === 'files' && main.text !== undefined) {
     if (dockerfile === undefined) return { name: 'Dockerfile', text: main.text }
-    throw new BuildError(
+    throw new UsageError(
       'USAGE_BAD_ARGUMENT',
       `${shownContext(context)} is a Dockerfile alone, but another one is given with -f`,
       {

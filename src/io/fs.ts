@@ -141,6 +141,12 @@ export function makeDirectories(path: string): void {
   }
 }
 
+/** True for what is read bit by bit and has no size: a pipe, a terminal, another device. */
+export function isStreamFile(path: string): boolean {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats !== undefined && (stats.isFIFO() || stats.isCharacterDevice())
+}
+
 /** The whole text of a file, or undefined when there is none. */
 export function readTextIfExists(path: string): string | undefined {
   try {

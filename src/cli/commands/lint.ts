@@ -1,7 +1,7 @@
 /** `mille lint`. */
 import { resolve } from 'node:path'
 import { version } from '../../engine/version.js'
-import { writeOutputFile } from '../../io/fs.js'
+import { isStreamFile, writeOutputFile } from '../../io/fs.js'
 import { defineCommand } from '../command.js'
 import { readSource } from '../debug-file.js'
 import { lintFormats } from '../lint-report.js'
@@ -27,18 +27,20 @@ export const command = defineCommand({
     ])
     const results = []
     for (const path of positionals) {
+      // What can be read once only, and not be written.
+      const isAlone = path === '-' || isStreamFile(resolve(shell.cwd, path))
       const source = await readSource(path, shell)
       if (values.fix) {
         const { text, fixed } = await fixSource(source)
-        if (path === '-') shell.print(text)
+        if (isAlone) shell.print(text)
         else if (text !== source.text) writeOutputFile(resolve(shell.cwd, path), text)
         shell.note(`${path}: mended ${fixed.length} finding${fixed.length === 1 ? '' : 's'}`)
-        if (path === '-') {
+        if (isAlone) {
           results.push(await lintSource({ ...source, text }))
           continue
         }
       }
-      results.push(path === '-' ? await lintSource(source) : await lintFile(path))
+      results.push(isAlone ? await lintSource(source) : await lintFile(path))
     }
     const report = renderResults(results, values.format, shell.color && shell.stdout.isTTY === true, version())
     if (values.fix && positionals.includes('-')) shell.note(report)
