@@ -45,6 +45,7 @@ function lowerFiles(lowering: StageLowering, step: Step, instruction: CopyInstru
   const written = lowering.expand(step, instruction.destination)
   const destination = absolutePath(state.cwd, written)
   for (const { text, span } of instruction.sources) checkHeredocMiss(text, instruction, placeIn(step, span))
+  checkNul(destination, placeIn(step, instruction.destination.span))
   checkDestination(step, instruction, destination)
   const details = lowering.details(step, lowering.ignoreCache)
   const sources = [...planSources(lowering, step, instruction, request, { parents, details })]
@@ -118,12 +119,19 @@ function* planSources(
   for (const word of instruction.sources) {
     const place = placeIn(step, word.span)
     const text = lowering.expand(step, word)
+    checkNul(text, place)
     const remote = remoteSource(text, { add, place, plan: lowering.plan, details })
     if (remote === undefined)
       yield localSource(text, lowering, files(), { parents, unpack: add === undefined ? false : (add.unpack ?? true) })
     else yield remote
   }
   if (instruction.heredocs.length > 0) yield* inlineSources(lowering, step, instruction.heredocs)
+}
+
+/** The kernel ends a path at a NUL byte, so no file has one in its name. */
+function checkNul(path: string, place: Place): void {
+  if (!path.includes('\0')) return
+  throw problem(place, 'DOCKERFILE_BAD_ARGUMENT', 'there is a NUL byte in this path', 'take it out: no file has one in its name')
 }
 
 /** A here-document that is no such: its mark apart from its word (RUN allows that, COPY and ADD do not), or the shell's `<<<`. */
