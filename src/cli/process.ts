@@ -2,7 +2,7 @@
 import { fstatSync, writeSync } from 'node:fs'
 import type { BuildEvent } from '../core/context.js'
 import type { Diagnostic } from '../core/diagnostic.js'
-import { BuildError, CancelledError, systemCode } from '../core/errors.js'
+import { BuildError, CancelledError, systemCode, UsageError } from '../core/errors.js'
 import { renderDiagnostic, renderError } from '../core/render.js'
 import { exitCodes } from './exit.js'
 import type { GlobalOptions, Output, Shell } from './shell.js'
@@ -117,7 +117,7 @@ function workingDirectory(): string {
     return process.cwd()
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
-    throw new BuildError('USAGE_BAD_ARGUMENT', 'the current directory was deleted', {
+    throw new UsageError('USAGE_BAD_ARGUMENT', 'the current directory was deleted', {
       cause: error,
       hint: 'change to another one',
     })

@@ -6,7 +6,7 @@
  */
 import { mkdirSync, rmSync } from 'node:fs'
 import type { Diagnostic } from '../core/diagnostic.js'
-import { BuildError } from '../core/errors.js'
+import { UsageError } from '../core/errors.js'
 import type { FileEntry, FileView } from '../core/view.js'
 import type { SourceDateEpoch } from '../frontend/epoch.js'
 import type { BuildPlan, GitOp, HttpOp, Vertex } from '../graph/op.js'
@@ -52,7 +52,7 @@ async function stageTime(plan: BuildPlan, runners: Pick<OpRunners, 'http' | 'git
     if (vertex.op.kind === 'http') return httpTime(await filesOf(runners.http.run(vertex.op, [], vertex, ctx)), vertex.op, engine)
     if (vertex.op.kind === 'git') return gitTime(vertex.op, vertex, runners, ctx)
   }
-  throw new BuildError('USAGE_BAD_ARGUMENT', 'the stage that SOURCE_DATE_EPOCH names has no source that has a time')
+  throw new UsageError('USAGE_BAD_ARGUMENT', 'the stage that SOURCE_DATE_EPOCH names has no source that has a time')
 }
 
 async function filesOf(result: ReturnType<OpRunners['http']['run']>): Promise<FileView> {

@@ -8,7 +8,7 @@
 import { mkdirSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { BuildError, StoreError } from '../core/errors.js'
+import { BuildError, StoreError, UsageError } from '../core/errors.js'
 import { collect, limited, untilAborted } from '../io/stream.js'
 import { applyLayer } from '../layer/apply.js'
 import { looksLikeArchive, openPeeked, type PeekedBytes, peekArchive } from '../layer/open-archive.js'
@@ -25,14 +25,14 @@ const spaceShare = 0.9
 /** The context of `-`. Throws USAGE_BAD_ARGUMENT when nothing comes. */
 export async function openStdinContext(what: string, world: ContextWorld): Promise<FilesContext> {
   const peeked = await peekArchive(requireStdin(what, world))
-  if (peeked.head.length === 0) throw new BuildError('USAGE_BAD_ARGUMENT', `${what} is stdin, and nothing came there`)
+  if (peeked.head.length === 0) throw new UsageError('USAGE_BAD_ARGUMENT', `${what} is stdin, and nothing came there`)
   return openBytes(peeked, `${what} on stdin`, world)
 }
 
 /** What `-` stands for. */
 export function requireStdin(what: string, { stdin, engine }: ContextWorld): AsyncIterable<Uint8Array> {
   if (stdin !== undefined) return untilAborted(stdin, engine.ctx.signal)
-  throw new BuildError('USAGE_BAD_ARGUMENT', `${what} is stdin, but no stdin was given`, {
+  throw new UsageError('USAGE_BAD_ARGUMENT', `${what} is stdin, but no stdin was given`, {
     hint: 'give the option stdin to build()',
   })
 }
