@@ -3,6 +3,7 @@ import type { BuildEvent } from '../core/context.js'
 import type { EngineOptions } from '../engine/options.js'
 import { engineOptions } from './engine-options.js'
 import { openListener } from './listener.js'
+import { isCancellation } from './process.js'
 import type { Shell } from './shell.js'
 
 /** What is done, and how it is shown. */
@@ -32,7 +33,10 @@ export async function withTransfer<Result>(
     return result
   } catch (error) {
     const message = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
-    tell({ type: 'vertex-done', id, name, atMs: shell.now(), cached: false, error: message ?? 'failed' })
+    // What stopped it is said by whoever did that: a signal, or an output that cannot be written.
+    if (!isCancellation(error)) {
+      tell({ type: 'vertex-done', id, name, atMs: shell.now(), cached: false, error: message ?? 'failed' })
+    }
     throw error
   } finally {
     listener.close()
