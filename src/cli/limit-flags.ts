@@ -129,6 +129,9 @@ function readUlimits(texts: readonly string[]): { readonly name: string; readonl
   return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
+/** crun needs 18 and runc 11 to set a container up. */
+const leastOpenFiles = 20
+
 /** Reads `name=soft[:hard]`; -1 and `unlimited` are no limit. */
 export function readUlimit(text: string): { readonly name: string; readonly soft: number; readonly hard: number } {
   const match = /^([a-z]+)=(-1|\d+|unlimited)(?::(-1|\d+|unlimited))?$/.exec(text)
@@ -146,6 +149,11 @@ export function readUlimit(text: string): { readonly name: string; readonly soft
   const [soft = 0, hard = 0] = [softText, hardText].map((word) => (word === 'unlimited' ? -1 : Number(word)))
   if (hard !== -1 && (soft === -1 || soft > hard)) {
     throw new UsageError('USAGE_BAD_FLAG', `--ulimit ${text}: the soft limit is above the hard one`)
+  }
+  if (name === 'nofile' && soft !== -1 && soft < leastOpenFiles) {
+    throw new UsageError('USAGE_BAD_FLAG', `--ulimit ${text} is too low: the OCI runtime opens files within the limit itself`, {
+      hint: `the least is nofile=${leastOpenFiles}`,
+    })
   }
   return { name, soft, hard }
 }
