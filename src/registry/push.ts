@@ -92,7 +92,8 @@ export async function pushImage(
     return await pushOnce(client, request, ports, listed.has, ctx)
   } catch (error) {
     if (!listed.isRelied() || !isMissingBlob(error)) throw error
-    return pushOnce(client, { ...request, newBlobs: 0 }, ports, async () => false, ctx)
+    const { isNew: _, ...asking } = ports
+    return pushOnce(client, { ...request, newBlobs: 0 }, asking, async () => false, ctx)
   }
 }
 
