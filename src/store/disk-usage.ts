@@ -27,7 +27,7 @@ export class DiskMeter {
   async measure(path: string): Promise<number> {
     if (this.#counted.has(path)) return 0
     this.#counted.add(path)
-    const stats = lstatSync(fsPath(path), { throwIfNoEntry: false })
+    const stats = statsOf(path)
     if (stats === undefined) return 0
     const own = this.#bytesOf(stats)
     return stats.isDirectory() ? own + (await this.#below(path)) : own
@@ -45,7 +45,7 @@ export class DiskMeter {
     for (const name of namesIn(directory)) {
       const path = `${directory}/${name}`
       if (this.#counted.has(path)) continue
-      const stats = lstatSync(fsPath(path), { throwIfNoEntry: false })
+      const stats = statsOf(path)
       if (stats === undefined) continue
       sum += this.#bytesOf(stats)
       if (stats.isDirectory()) sum += await this.#below(path)
@@ -65,6 +65,16 @@ export class DiskMeter {
     if (this.#linked.has(inode)) return 0
     this.#linked.add(inode)
     return bytes
+  }
+}
+
+/** Undefined for what is gone, and for what is so deep that no path leads there: it is not counted. */
+function statsOf(path: string): Stats | undefined {
+  try {
+    return lstatSync(fsPath(path), { throwIfNoEntry: false })
+  } catch (error) {
+    if (systemCode(error) === 'ENAMETOOLONG') return undefined
+    throw error
   }
 }
 

@@ -72,7 +72,11 @@ onBusybox('a tree deeper than a path can be long names its step, and what is lef
     assert.not.match(ended.stderr, /suppressed|ENAMETOOLONG/)
   }
   assert.equal(readdirSync(join(at.root, 'tmp')), [])
+  // What an earlier version left.
+  const left = join(at.root, 'tmp/gone-0123456789ab')
+  await mustRun('sh', ['-c', `mkdir ${left} && cd ${left} && ${loop}`])
   await milleOk(at.root, ['prune', '-f'])
+  assert.equal(readdirSync(join(at.root, 'tmp')), [])
 })
 
 onBusybox('a pipe that nobody writes to is no Dockerfile and no ignore file; one with a writer is', async (at) => {
