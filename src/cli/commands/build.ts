@@ -107,8 +107,18 @@ const fileFlags = ['iidfile', 'metadata-file'] as const
 function checkFileFlags(values: Values, { cwd }: Shell): void {
   for (const flag of fileFlags) {
     const path = values[flag]
-    if (path === undefined || !statSync(resolve(cwd, path), { throwIfNoEntry: false })?.isDirectory()) continue
+    if (path === undefined || !isDirectory(resolve(cwd, path))) continue
     throw new UsageError('USAGE_BAD_FLAG', `--${flag} ${path} is a directory`, { hint: 'name a file' })
+  }
+}
+
+/** False for what cannot be looked at: writing there says why. */
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return false
   }
 }
 
