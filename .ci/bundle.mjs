@@ -137,7 +137,27 @@ async function writeParts(texts) {
 
 /** Parts as the properties of an object. */
 function functionsOf(names) {
-  return names.map((name) => `${JSON.stringify(name)}(module,exports,require,__filename){${parts.get(name)}}`).join(',\n')
+  const functions = names.map(
+    (name) => `${JSON.stringify(name)}(module,exports,require,__filename,__export){${plainExports(parts.get(name))}}`,
+  )
+  return functions.join(',\n')
+}
+
+/**
+ * The same part without esbuild's helpers for CommonJS, which are a fifth of all text: its exports go straight into `exports`, as
+ * getters that main.js makes. A part that uses another helper stays as it is.
+ */
+function plainExports(code) {
+  const start = code.indexOf('var stdin_exports={};')
+  const end = 'module.exports=__toCommonJS(stdin_exports);'
+  const at = code.indexOf(end)
+  if (start === -1 || at === -1) return code
+  const banner = code.startsWith('const __fileUrl=') ? code.slice(0, code.indexOf('\n') + 1) : ''
+  const exported = code.slice(start, at).replace('var stdin_exports={};', '').replaceAll('stdin_exports', 'exports')
+  const rest = code.slice(at + end.length)
+  const helpers = code.slice(banner.length, start).matchAll(/\b(__\w+)=/g)
+  if ([...helpers].some(([, name]) => rest.includes(name))) return code
+  return `${banner}${exported}${rest}`
 }
 
 /** The parts of `push` and `run` that lie first in another text. */

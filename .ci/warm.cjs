@@ -25,8 +25,13 @@ function requirePart(id) {
   const made = { exports: {} }
   loaded.set(name, made)
   const parts = isOwn ? own : textOf(again.has(name) ? command : where[name]).parts
-  parts[name](made, made.exports, requirePart, `${__dirname}/${name}`)
+  parts[name](made, made.exports, requirePart, `${__dirname}/${name}`, exportAll)
   return made.exports
+}
+
+/** What a part exports is looked up when it is used: parts may need each other. */
+function exportAll(target, all) {
+  for (const name in all) Object.defineProperty(target, name, { get: all[name], enumerable: true })
 }
 
 function textOf(name) {

@@ -92,7 +92,8 @@ export async function pushImage(
     return await pushOnce(client, request, ports, listed.has, ctx)
   } catch (error) {
     if (!listed.isRelied() || !isMissingBlob(error)) throw error
-    return pushOnce(client, { ...request, newBlobs: 0 }, ports, async () => false, ctx)
+    const { isNew: _, ...asking } = ports
+    return pushOnce(client, { ...request, newBlobs: 0 }, asking, async () => false, ctx)
   }
 }
 
@@ -118,54 +119,45 @@ function listedBlobs(
   }
 }
 
+/** One go at a push. */
+interface Attempt {
+  readonly client: RegistryClient
+  readonly request: PushRequest
+  readonly ports: PushPorts
+  readonly isListed: (blob: Descriptor) => Promise<boolean>
+  /** Uploads that wait for the small new blobs. */
+  readonly opened: Promise<URL>[]
+}
+
 async function pushOnce(
   client: RegistryClient,
   request: PushRequest,
   ports: PushPorts,
-  isListed: (blob: Descriptor) => Promise<boolean>,
+  isListed: Attempt['isListed'],
   ctx: Context,
 ): Promise<PushResult> {
-  const { target, meanwhile } = request
+  const { target, meanwhile, blobs, newBlobs = 0 } = request
+  const opened = Array.from({ length: newBlobs }, () => awaitedLater(openEmptyUpload(client, target, ctx)))
+  const attempt = { client, request, ports, isListed, opened }
   const counts = { uploaded: 0, mounted: 0, existed: 0, uploadedBytes: 0 }
   const claimed = new Set<string>()
-  const uploads = Array.from({ length: request.newBlobs ?? 0 }, () => awaitedLater(openEmptyUpload(client, target, ctx)))
-  let notSent = request.blobs.length
   let besides: Promise<void> | undefined
-  const countSent = (): void => {
-    notSent -= 1
-    if (notSent === 0) besides = awaitedLater(afterSending(meanwhile?.blobsSent))
-  }
-  const provide = async (blob: Descriptor, onSending: () => void, inner: Context): Promise<UploadOutcome> => {
-    const { progressId, chunks = defaultChunkPolicy } = request
-    const isNew = blob.size <= smallBlobBytes && ports.isNew?.(blob) === true
-    if (!isNew && (await isListed(blob))) {
-      reportSkipped(inner, progressId, blob, 'already exists')
-      return 'existed'
-    }
-    const mountSources = ports.mountSources(blob)
-    const opened = isNew ? uploads.pop() : undefined
-    const options = { openBlob: ports.openBlob, mountSources, isNew, opened, onSending, chunks, progressId }
-    const upload = (): Promise<UploadOutcome> => {
-      inner.signal.throwIfAborted()
-      return uploadBlob(client, target, blob, options, inner)
-    }
-    // What is small needs no place among the transfers, and most pushes then need no queue.
-    return isNew ? upload() : client.transfer(upload)
-  }
-  const sendBlobs = together(ctx, request.blobs, async (pending, inner) => {
-    const onSending = atMostOnce(countSent)
-    const blob = await orAborted(pending, inner.signal)
-    // Foreign layers stay where their urls say; a layer that comes twice goes once.
-    const isSent = claimed.has(blob.digest) || isForeign(blob)
-    claimed.add(blob.digest)
-    if (isSent) return onSending()
-    const outcome = await provide(blob, onSending, inner)
-    onSending()
-    counts[outcome] += 1
-    if (outcome === 'uploaded') counts.uploadedBytes += blob.size
+  const countSent = afterCalls(blobs.length, () => {
+    besides = awaitedLater(afterSending(meanwhile?.blobsSent))
   })
   try {
-    await sendBlobs
+    await together(ctx, blobs, async (pending, inner) => {
+      const onSending = atMostOnce(countSent)
+      const blob = await orAborted(pending, inner.signal)
+      // Foreign layers stay where their urls say; a layer that comes twice goes once.
+      const isSent = claimed.has(blob.digest) || isForeign(blob)
+      claimed.add(blob.digest)
+      if (isSent) return onSending()
+      const outcome = await bringBlob(blob, attempt, onSending, inner)
+      onSending()
+      counts[outcome] += 1
+      if (outcome === 'uploaded') counts.uploadedBytes += blob.size
+    })
   } catch (error) {
     // Nobody is left writing; what failed first is told.
     await Promise.allSettled([besides])
@@ -174,6 +166,29 @@ async function pushOnce(
   const sending = sendManifest(client, target, request.moreTags, await request.manifest(), ctx)
   const [sent] = await Promise.all([sending, besides, afterSending(meanwhile?.manifestSent)])
   return { ...sent, ...counts }
+}
+
+/** Sees to it that the repository has a blob. `onSending` is called when its bytes are on their way. */
+async function bringBlob(
+  blob: Descriptor,
+  { client, request, ports, isListed, opened }: Attempt,
+  onSending: () => void,
+  ctx: Context,
+): Promise<UploadOutcome> {
+  const { target, progressId, chunks = defaultChunkPolicy } = request
+  const isNew = blob.size <= smallBlobBytes && ports.isNew?.(blob) === true
+  if (!isNew && (await isListed(blob))) {
+    reportSkipped(ctx, progressId, blob, 'already exists')
+    return 'existed'
+  }
+  const known = { mountSources: ports.mountSources(blob), isNew, opened: isNew ? opened.pop() : undefined }
+  const options = { openBlob: ports.openBlob, ...known, onSending, chunks, progressId }
+  const upload = (): Promise<UploadOutcome> => {
+    ctx.signal.throwIfAborted()
+    return uploadBlob(client, target, blob, options, ctx)
+  }
+  // What is small needs no place among the transfers, and most pushes then need no queue.
+  return isNew ? upload() : client.transfer(upload)
 }
 
 /** Pushes a manifest or index whose parts are in the repository already. */
@@ -216,6 +231,15 @@ async function afterSending(work: (() => void | Promise<void>) | undefined): Pro
   if (work === undefined) return
   await new Promise((resolve) => setImmediate(resolve))
   await work()
+}
+
+/** What to call so many times before `work` is done. */
+function afterCalls(calls: number, work: () => void): () => void {
+  let left = calls
+  return () => {
+    left -= 1
+    if (left === 0) work()
+  }
 }
 
 function atMostOnce(work: () => void): () => void {

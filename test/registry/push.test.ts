@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type BuildEvent, type Context, quietContext } from '../../src/core/context.js'
-import { mediaTypes } from '../../src/core/descriptor.js'
+import { type Descriptor, mediaTypes } from '../../src/core/descriptor.js'
 import { type Digest, digestOf, hexOf } from '../../src/core/digest.js'
 import type { Reference } from '../../src/core/reference.js'
 import { collect } from '../../src/io/stream.js'
@@ -30,18 +30,24 @@ function skip(): boolean {
 
 interface PushOptions {
   readonly mountSources?: readonly string[]
+  /** What is in store beside it: an image that was pushed before. */
+  readonly before?: HandMade
   readonly chunks?: ChunkPolicy
   readonly moreTags?: readonly string[]
   readonly ctx?: Context
 }
 
 function push(client: RegistryClient, target: Reference, image: HandMade, options: PushOptions = {}): Promise<PushResult> {
+  const { before } = options
+  const blobs = [...image.layers, image.config]
+  const fresh = before === undefined ? [] : blobs.filter(({ digest }) => !before.blobs.has(digest))
   const request = {
     target,
     moreTags: options.moreTags ?? [],
-    blobs: [...image.layers, image.config],
+    blobs,
     manifest: () => ({ mediaType: mediaTypes.ociManifest, bytes: image.manifest }),
     progressId: 'push',
+    newBlobs: fresh.filter(({ size }) => size <= 64 * 1024).length,
     ...(options.chunks === undefined ? {} : { chunks: options.chunks }),
   }
   const ports = {
@@ -49,6 +55,9 @@ function push(client: RegistryClient, target: Reference, image: HandMade, option
       yield image.blobs.get(blob.digest) ?? Buffer.alloc(0)
     },
     mountSources: () => options.mountSources ?? [],
+    isNew: ({ digest }: Descriptor) => fresh.some((blob) => blob.digest === digest),
+    partsOf: async (digest: Digest) =>
+      before !== undefined && digest === digestOf(before.manifest) ? [...before.blobs.keys()] : [],
   }
   return within(60_000, pushImage(client, request, ports, options.ctx ?? quietContext()))
 }
@@ -253,6 +262,51 @@ test('layers that are still being made hold up no other, and a failure among the
   assert.is(message, 'no space')
   assert.ok(registry.requests().some((line) => line.startsWith('PUT') && line.includes('/blobs/uploads/')))
   assert.ok(second)
+})
+
+test('what the image of the tag has is not asked for layer by layer, nor what is new', async () => {
+  if (skip()) return
+  await using registry = await startRegistry()
+  await using client = createRegistryClient()
+  const below = [randomTar('a', 300_000), randomTar('b', 200_000), randomTar('c', 100_000)]
+  const target = { registry: registry.host, repository: 'app', tag: '1' }
+  const before = imageOf(below)
+  await push(client, target, before)
+  const earlier = registry.requests().length
+  const image = imageOf([...below, randomTar('top', 10)])
+  const mountSources = [`${registry.host}/app`]
+  const result = await push(client, target, image, { before, mountSources })
+  assert.equal([result.existed, result.uploaded], [3, 2])
+  const asked = registry.requests().slice(earlier)
+  const kinds = asked.map((line) => line.replace(/(uploads|sha256:).*| \d+$/, '$1')).sort()
+  const path = '/v2/app'
+  assert.equal(kinds, [
+    `HEAD ${path}/manifests/1`,
+    ...[`POST ${path}/blobs/uploads`, `POST ${path}/blobs/uploads`, `PUT ${path}/blobs/uploads`, `PUT ${path}/blobs/uploads`],
+    `PUT ${path}/manifests/1`,
+  ])
+  const resolved = await resolveImage(client, target, amd64, nothingKnown, quietContext())
+  assert.is(resolved.descriptor.digest, digestOf(image.manifest))
+})
+
+test('a layer that the registry lost is sent again although the image of the tag has it', async () => {
+  if (skip()) return
+  await using registry = await startRegistry()
+  await using client = createRegistryClient()
+  const below = [randomTar('a', 300_000), randomTar('b', 200_000)]
+  const target = { registry: registry.host, repository: 'app', tag: '1' }
+  const before = imageOf(below)
+  await push(client, target, before)
+  const lost = before.layers[0]?.digest
+  const answer = await fetch(`http://${registry.host}/v2/app/blobs/${lost}`, { method: 'DELETE' })
+  assert.is(answer.status, 202)
+  const image = imageOf([...below, randomTar('top', 10)])
+  const result = await push(client, target, image, { before, mountSources: [`${registry.host}/app`] })
+  assert.is(result.uploaded, 1)
+  const read = await fetch(`http://${registry.host}/v2/app/blobs/${lost}`)
+  assert.ok(Buffer.from(await read.arrayBuffer()).equals(image.blobs.get(lost as Digest) ?? Buffer.alloc(0)))
+  const resolved = await resolveImage(client, target, amd64, nothingKnown, quietContext())
+  assert.is(resolved.descriptor.digest, digestOf(image.manifest))
 })
 
 test.run()

@@ -135,6 +135,23 @@ test('a certificate nobody vouches for is REGISTRY_TLS; with its CA, or as insec
   assert.is(await headManifest(insecure, reference, quietContext()), undefined)
 })
 
+test('a loopback registry is taken to speak http; one that speaks TLS is found out once, by several requests at a time', async () => {
+  const reason = registryMissing()
+  if (reason !== undefined) return console.log(`SKIP: ${reason}`)
+  await using registry = await startRegistry({ tlsFor: '127.0.0.1' })
+  await using client = createRegistryClient({ retry: quick })
+  const tags = ['a', 'b', 'c']
+  const head = (tag: string) =>
+    within(20_000, headManifest(client, { registry: registry.host, repository: 'app', tag }, quietContext()))
+  assert.equal(await Promise.all(tags.map(head)), [undefined, undefined, undefined])
+  assert.is(await head('d'), undefined)
+  const found = registry.requests().filter((line) => !line.endsWith(' 400'))
+  assert.equal(found.map((line) => line.replace(/ \d+$/, '')).sort(), [
+    'GET /v2/',
+    ...[...tags, 'd'].map((tag) => `HEAD /v2/app/manifests/${tag}`),
+  ])
+})
+
 test('plain http is not spoken to a registry elsewhere unless it is allowed', async () => {
   const address = Object.values(networkInterfaces())
     .flatMap((list) => list ?? [])
