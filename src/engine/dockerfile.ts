@@ -206,18 +206,21 @@ export function ignorePatterns(root: string, dockerfile: string | undefined): re
 
 /** Not to read an ignore file that is there would put files into an image that nobody wants there. */
 function readIgnoreText(path: string): string | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  if (stats?.isFIFO()) {
-    throw new BuildError('CONTEXT_UNREADABLE', `the ignore file ${path} cannot be read: it is a pipe`, {
-      hint: 'make it a file',
-    })
-  }
   try {
+    refusePipe(path)
     return readTextIfExists(path)
   } catch (error) {
     const code = systemCode(error)
-    if (code === undefined) throw error
+    if (error instanceof BuildError || code === undefined) throw error
     const why = code === 'EISDIR' ? 'it is a directory' : code
     throw new BuildError('CONTEXT_UNREADABLE', `the ignore file ${path} cannot be read: ${why}`, { cause: error })
   }
+}
+
+/** Nobody may ever write to it. */
+function refusePipe(path: string): void {
+  if (!statSync(path, { throwIfNoEntry: false })?.isFIFO()) return
+  throw new BuildError('CONTEXT_UNREADABLE', `the ignore file ${path} cannot be read: it is a pipe`, {
+    hint: 'make it a file',
+  })
 }

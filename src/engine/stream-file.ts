@@ -4,7 +4,7 @@
  * Opening or reading one can take for ever, and no signal would end that: they are opened without waiting and looked at from
  * time to time. A FIFO that nobody opens for writing is an error.
  */
-import { closeSync, constants, openSync, readSync, statSync } from 'node:fs'
+import { closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BuildError, systemCode } from '../core/errors.js'
@@ -32,12 +32,12 @@ function streamOf({ context, dockerfile }: BuildOptions): { readonly name: strin
     if (isFetchedPath(name)) return undefined
     const reference = parseContextReference(context, 'the context')
     const places = [resolve(name), ...(isAbsolute(name) || reference.kind !== 'directory' ? [] : [join(reference.path, name)])]
-    const path = places.find((place) => statSync(place, { throwIfNoEntry: false }) !== undefined)
+    const path = places.find((place) => existsSync(place))
     return path !== undefined && isStreamFile(path) ? { name, path } : undefined
   }
   const reference = parseContextReference(context, 'the context')
   if (reference.kind !== 'directory') return undefined
-  const name = dockerfileNames.find((each) => statSync(join(reference.path, each), { throwIfNoEntry: false }) !== undefined)
+  const name = dockerfileNames.find((each) => existsSync(join(reference.path, each)))
   const path = name === undefined ? undefined : join(reference.path, name)
   return name !== undefined && path !== undefined && isStreamFile(path) ? { name, path } : undefined
 }

@@ -141,10 +141,18 @@ export function makeDirectories(path: string): void {
   }
 }
 
-/** True for what is read bit by bit and has no size: a pipe, a terminal, another device. */
+/**
+ * True for what is read bit by bit and has no size: a pipe, a terminal, another device. False for what cannot be looked at:
+ * whoever reads it learns why.
+ */
 export function isStreamFile(path: string): boolean {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  return stats !== undefined && (stats.isFIFO() || stats.isCharacterDevice())
+  try {
+    const stats = statSync(path, { throwIfNoEntry: false })
+    return stats !== undefined && (stats.isFIFO() || stats.isCharacterDevice())
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return false
+  }
 }
 
 /** The whole text of a file, or undefined when there is none. */
