@@ -40,7 +40,8 @@ export function prepareMounts(plan: SandboxPlan, context: MountContext): Mount[]
     kind: 'bind',
     hostPath,
     target,
-    readonly: false,
+    // They belong to the root filesystem for whoever asked for one that cannot be written to.
+    readonly: plan.readonlyRootfs,
   }))
   return [...files, ...plan.mounts].map((mount) => {
     const source = sourceOf(mount, plan, context)
@@ -63,7 +64,7 @@ function ownFiles(plan: SandboxPlan, context: MountContext): { readonly hostPath
 function placeTarget(target: string, type: 'file' | 'directory', placed: readonly Placed[], points: MountPoints): string {
   const cover = placed.findLast((earlier) => isBelow(target, earlier.target))
   if (cover === undefined) return points.ensure(target, type)
-  if (cover.hostPath === undefined) return target
+  if (cover.hostPath === undefined || cover.target === target) return target
   const inside = target.slice(cover.target === '/' ? 0 : cover.target.length)
   const resolved = resolveInside(cover.hostPath, inside)
   const exists = resolved.existing === resolved.path.split('/').length - 1

@@ -2,7 +2,7 @@
  * The files that every container is given but no layer gets: /etc/resolv.conf, /etc/hosts, /etc/hostname.
  *
  * Pure text but for the mount points at the end. They are written to the container's state directory and bind-mounted, so a command may edit them and the
- * edits vanish with the container.
+ * edits vanish with the container; with a read-only root filesystem they are read-only, too.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

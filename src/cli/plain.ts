@@ -7,6 +7,7 @@
  *     #5 DONE 1.2s
  *
  * Steps are numbered as they start. A blank line stands before each step and wherever the output changes to another.
+ * Output of commands is never clipped; what comes at once is written at once, and has one time.
  */
 import { StringDecoder } from 'node:string_decoder'
 import type { BuildEvent } from '../core/context.js'
@@ -35,6 +36,9 @@ interface Step {
 
 /** How often a running transfer is reported. */
 const transferEveryMs = 1_000
+
+/** A line that goes on for longer is cut in pieces of this many characters: it is kept in memory until it ends. */
+const longestPartial = 64 * 1024
 
 /** Opens the plain display. */
 export function openPlain(options: PlainOptions): Listener {
@@ -114,15 +118,27 @@ class PlainDisplay {
     const step = this.#stepOf(event)
     const index = event.stream === 2 ? 1 : 0
     const text = step.partial[index] + step.decoders[index].write(Buffer.from(event.data))
-    const lines = text.split('\n')
-    step.partial[index] = lines.pop() ?? ''
-    for (const line of lines) this.#logLine(step, line, event.atMs)
+    const end = text.lastIndexOf('\n')
+    step.partial[index] = text.slice(end + 1)
+    if (end >= 0) this.#logLines(step, text.slice(0, end), event.atMs)
+    if (step.partial[index].length > longestPartial) this.#cutPartial(step, index, event.atMs)
   }
 
-  /** Of a line that a command redrew with carriage returns, the last state is what counts. */
-  #logLine(step: Step, line: string, atMs: number): void {
-    const redrawn = line.replace(/\r+$/, '').split('\r')
-    this.#line(step, `${((atMs - step.startedAtMs) / 1000).toFixed(3)} ${redrawn.at(-1) ?? ''}`)
+  /** Of a line that is redrawn only what stands there now is needed; another one is shown as far as it goes. */
+  #cutPartial(step: Step, index: 0 | 1, atMs: number): void {
+    const line = step.partial[index]
+    const { from, to } = lastState(line)
+    const isLong = to - from > longestPartial
+    step.partial[index] = isLong ? '' : line.slice(from, Math.min(line.length, to + 1))
+    if (isLong) this.#logLines(step, line.slice(from, to), atMs)
+  }
+
+  /** Any number of lines, without the last line end, in one write. */
+  #logLines(step: Step, text: string, atMs: number): void {
+    this.#turnTo(step)
+    const head = `#${step.number} ${((atMs - step.startedAtMs) / 1000).toFixed(3)} `
+    const shown = text.includes('\r') ? text.split('\n').map(redrawn).join('\n') : text
+    this.#options.write(`${head}${shown.replaceAll('\n', `\n${head}`)}\n`)
   }
 
   #transfer(event: Extract<BuildEvent, { type: 'progress' }>): void {
@@ -141,9 +157,22 @@ class PlainDisplay {
     for (const index of [0, 1] as const) {
       const rest = step.partial[index] + step.decoders[index].end()
       step.partial[index] = ''
-      if (rest !== '') this.#logLine(step, rest, event.atMs)
+      if (rest !== '') this.#logLines(step, rest, event.atMs)
     }
     if (event.error !== undefined) this.#line(step, `ERROR: ${event.error}`)
     else this.#line(step, event.cached ? 'CACHED' : `DONE ${humanSeconds(event.atMs - step.startedAtMs)}`)
   }
+}
+
+/** Of a line that a command redrew with carriage returns, the last state is what counts. */
+function redrawn(line: string): string {
+  const { from, to } = lastState(line)
+  return line.slice(from, to)
+}
+
+/** Where the last state of a line begins and ends; carriage returns at its end have nothing behind them yet. */
+function lastState(line: string): { readonly from: number; readonly to: number } {
+  let to = line.length
+  while (line[to - 1] === '\r') to--
+  return { from: to === 0 ? 0 : line.lastIndexOf('\r', to - 1) + 1, to }
 }

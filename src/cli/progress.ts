@@ -137,8 +137,12 @@ class TerminalDisplay {
   }
 }
 
+/** Only the last lines are looked at: output may come faster than anybody could read it. */
 function addOutput(step: Step, data: Uint8Array): void {
-  const lines = (step.partial + step.decoder.write(Buffer.from(data))).split('\n')
+  const text = step.partial + step.decoder.write(Buffer.from(data))
+  let from = text.length
+  for (let lines = 0; lines <= linesPerStep && from >= 0; lines++) from = from === 0 ? -1 : text.lastIndexOf('\n', from - 1)
+  const lines = text.slice(from + 1).split('\n')
   step.partial = (lines.pop() ?? '').slice(-longestPartial)
   step.tail.push(...lines)
   step.tail.splice(0, step.tail.length - linesPerStep)

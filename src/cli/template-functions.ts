@@ -1,8 +1,31 @@
 /** The functions of `--format` templates, and how Go prints the values that they get. */
 import { UsageError } from '../core/errors.js'
+import { goDuration } from '../frontend/go-text.js'
 
 /** A function of a template. */
 export type TemplateFunction = (args: readonly unknown[]) => unknown
+
+/** A length of time: Go prints it as `1m30s`, and writes its nanoseconds as JSON. */
+export class Duration {
+  readonly #nanoseconds: number
+
+  constructor(nanoseconds: number) {
+    this.#nanoseconds = nanoseconds
+  }
+
+  toString(): string {
+    return goDuration(this.#nanoseconds)
+  }
+
+  toJSON(): number {
+    return this.#nanoseconds
+  }
+}
+
+/** A value as it is compared and calculated with. */
+function plain(value: unknown): unknown {
+  return value instanceof Duration ? value.toJSON() : value
+}
 
 /** What is wrong with a template. */
 export function bad(what: string): UsageError {
@@ -22,6 +45,7 @@ export function entriesOf(value: unknown): readonly (readonly [key: unknown, ite
 /** What `if` takes for true. */
 export function isTrue(value: unknown): boolean {
   if (Array.isArray(value)) return value.length > 0
+  if (value instanceof Duration) return value.toJSON() !== 0
   if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0
   return Boolean(value)
 }
@@ -30,7 +54,7 @@ export function isTrue(value: unknown): boolean {
 export function printed(value: unknown): string {
   if (value === undefined || value === null) return '<no value>'
   if (Array.isArray(value)) return `[${value.map(printed).join(' ')}]`
-  if (typeof value !== 'object') return String(value)
+  if (typeof value !== 'object' || value instanceof Duration) return String(value)
   const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
   return `map[${entries.map(([key, item]) => `${key}:${isEmptyObject(item) ? '{}' : printed(item)}`).join(' ')}]`
 }
@@ -43,7 +67,8 @@ function text(value: unknown): string {
   return typeof value === 'string' ? value : printed(value)
 }
 
-function isLess(first: unknown, second: unknown): boolean {
+function isLess(one: unknown, other: unknown): boolean {
+  const [first, second] = [plain(one), plain(other)]
   return typeof first === 'number' && typeof second === 'number' ? first < second : text(first) < text(second)
 }
 
@@ -77,7 +102,7 @@ function formatted(format: string, values: readonly unknown[]): string {
 function formattedValue(value: unknown, verb: string, precision: number | undefined): string {
   if (verb === 's' || verb === 'v' || verb === 't') return text(value).slice(0, verb === 's' ? precision : undefined)
   if (verb === 'q') return JSON.stringify(text(value))
-  if (verb === 'd') return String(Number(value))
+  if (verb === 'd') return String(Number(plain(value)))
   if (verb === 'x') return typeof value === 'number' ? value.toString(16) : Buffer.from(text(value)).toString('hex')
   if (verb === 'f') return Number(value).toFixed(precision ?? 6)
   throw bad(`has %${verb} in printf, which mille does not know`)
@@ -103,8 +128,8 @@ export const functions: Readonly<Record<string, TemplateFunction>> = {
   printf: ([format, ...values]) => formatted(text(format), values),
   len: ([value]) => lengthOf(value),
   index: ([value, ...keys]) => indexed(value, keys),
-  eq: ([first, ...others]) => others.some((other) => other === first),
-  ne: ([first, second]) => first !== second,
+  eq: ([first, ...others]) => others.some((other) => plain(other) === plain(first)),
+  ne: ([first, second]) => plain(first) !== plain(second),
   lt: ([first, second]) => isLess(first, second),
   le: ([first, second]) => !isLess(second, first),
   gt: ([first, second]) => isLess(second, first),

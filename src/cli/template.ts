@@ -5,7 +5,7 @@
  * `$` for the whole, variables, trim marks. The functions are in template-functions.ts. Everything else is an error that
  * names it; nothing is printed half.
  */
-import { bad, entriesOf, functions, isTrue, printed } from './template-functions.js'
+import { bad, Duration, entriesOf, functions, isTrue, printed } from './template-functions.js'
 
 type Node =
   | { readonly kind: 'text'; readonly text: string }
@@ -297,21 +297,33 @@ function resolveTerm(term: Term, dot: unknown, scope: Scope): unknown {
   return walk(term.variable === undefined ? dot : scopeOf(term.variable, scope).values.get(term.variable), term.names)
 }
 
+/** The fields of a health check that are lengths of time, in nanoseconds. No other numbers are called so. */
+const durations: ReadonlySet<string> = new Set(['Interval', 'Timeout', 'StartPeriod', 'StartInterval'])
+
 function walk(value: unknown, names: readonly string[]): unknown {
   let current = value
   for (const name of names) {
     if (current === undefined || current === null) return undefined
-    if (typeof current !== 'object') throw bad(`asks for .${name} of "${printed(current)}", which has no fields`)
-    if (!Object.hasOwn(current, name) && !isOpen(current)) {
-      throw bad(
-        `asks for .${name}; there are ${Object.keys(current)
-          .map((key) => `.${key}`)
-          .join(' ')}`,
-      )
+    if (typeof current !== 'object' || current instanceof Duration) {
+      throw bad(`asks for .${name} of "${printed(current)}", which has no fields`)
     }
-    current = (current as Readonly<Record<string, unknown>>)[name]
+    current = durationIn(current, name) ?? fieldOf(current, name)
   }
   return current
+}
+
+function fieldOf(value: object, name: string): unknown {
+  if (Object.hasOwn(value, name) || isOpen(value)) return (value as Readonly<Record<string, unknown>>)[name]
+  const known = Object.keys(value).map((key) => `.${key}`)
+  throw bad(`asks for .${name}; there are ${known.join(' ')}`)
+}
+
+/** A length of time, which is 0 where a health check does not say it. */
+function durationIn(value: object, name: string): Duration | undefined {
+  if (!durations.has(name)) return undefined
+  const absent = Object.hasOwn(value, 'Test') ? 0 : undefined
+  const { [name]: field = absent } = value as Readonly<Record<string, unknown>>
+  return typeof field === 'number' ? new Duration(field) : undefined
 }
 
 /** Maps of names that the user chose (labels): a missing name is empty there, as in Go, and not a mistake. */

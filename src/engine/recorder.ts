@@ -28,6 +28,9 @@ export interface Recorder {
 /** Events wait in memory up to this many characters. */
 const eventsInMemory = 1 << 16
 
+/** Bytes of output that `history logs` keeps of a build: it reads them as one text, and all builds share a limit. */
+const keptOutput = 64 << 20
+
 /** Opens the recorder of a build. Nothing is kept of a build that it is not told the begin of. */
 export function openRecorder(options: BuildOptions, id: string, now: () => number): Recorder {
   const log = new StepLog()
@@ -103,10 +106,15 @@ function isAddress(context: string): boolean {
   return context === '-' || context.includes('://') || /^[\w.-]+@[\w.-]+:/.test(context)
 }
 
+type LogEvent = Extract<BuildEvent, { type: 'log' }>
+
+const clipped = `\n[output clipped, history keeps ${keptOutput >> 20} MiB of a build]\n`
+
 /** One line for each event, in memory until a step runs. */
 class EventFile {
   #lines = ''
   #fd: number | undefined
+  #outputBytes = 0
   readonly #waiting: BuildEvent[] = []
 
   /** Texts are made only once it is known that they are needed. */
@@ -128,9 +136,19 @@ class EventFile {
   }
 
   #write(event: BuildEvent): void {
-    const plain = event.type === 'log' ? { ...event, data: Buffer.from(event.data).toString('base64') } : event
+    const plain = event.type === 'log' ? this.#keptLog(event) : event
+    if (plain === undefined) return
     this.#lines += `${JSON.stringify(plain)}\n`
     if (this.#fd !== undefined && this.#lines.length > eventsInMemory) this.#flush(this.#fd)
+  }
+
+  /** An event of output as JSON takes it: the first beyond the limit says so, none after it is kept. */
+  #keptLog(event: LogEvent): object | undefined {
+    const before = this.#outputBytes
+    this.#outputBytes += event.data.length
+    if (before > keptOutput) return undefined
+    const data = this.#outputBytes > keptOutput ? Buffer.from(clipped) : Buffer.from(event.data)
+    return { ...event, data: data.toString('base64') }
   }
 
   #flush(fd: number): void {

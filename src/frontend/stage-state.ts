@@ -54,16 +54,22 @@ export class StageState {
   /** The image as it would be if the stage ended here. */
   image(platform: Platform): PlannedImage {
     const { OnBuild, ...rest } = this.config
-    const config = { ...rest, ...sortedRecords(rest) }
-    const onBuild = OnBuild === undefined || OnBuild === null || OnBuild.length === 0 ? {} : { OnBuild }
+    const config = withoutEmpty({ ...rest, ...sortedRecords(rest), ...(OnBuild === undefined ? {} : { OnBuild }) })
     const author = this.author === undefined ? {} : { author: this.author }
     return {
       platform,
       rootfs: this.rootfs,
-      config: { ...this.identity, ...author, config: { ...config, ...onBuild } },
+      config: { ...this.identity, ...author, config },
       history: this.history,
     }
   }
+}
+
+/** `CMD []` and the like take away what was there: the member is left out, as Docker does. Of a health check all is kept. */
+function withoutEmpty(config: MutableConfig): MutableConfig {
+  const says = ([name, value]: readonly [string, unknown]): boolean =>
+    name === 'Healthcheck' || (Boolean(value) && (typeof value !== 'object' || Object.keys(value ?? {}).length > 0))
+  return Object.fromEntries(Object.entries(config).filter(says))
 }
 
 /** The records of a config with their names in order, as Docker writes them: the same image has the same bytes. */

@@ -49,6 +49,37 @@ test('a character that is cut in two by the pipe is put together', () => {
   assert.match(plainOf(events), /#1 0\.000 grün\n/)
 })
 
+/** The events of a step whose output comes in these pieces, 1 s after its start. */
+function outputOf(pieces: readonly string[]): BuildEvent[] {
+  return [
+    { type: 'vertex-started', id: 'x', name: 'x', atMs: 0 },
+    ...pieces.map((piece): BuildEvent => ({ type: 'log', id: 'x', atMs: 1_000, stream: 1, data: Buffer.from(piece) })),
+    { type: 'vertex-done', id: 'x', name: 'x', atMs: 2_000, cached: false },
+  ]
+}
+
+test('what comes at once is written at once, in order, whole', () => {
+  const lines = Array.from({ length: 100_000 }, (_, i) => `line ${i}`)
+  const bytes = `${lines.join('\n')}\n`
+  const pieces = Array.from({ length: Math.ceil(bytes.length / 60_000) }, (_, i) => bytes.slice(i * 60_000, (i + 1) * 60_000))
+  const writes: string[] = []
+  const display = openPlain({ write: (text) => writes.push(text), color: false })
+  for (const event of outputOf(pieces)) display.handle(event)
+  assert.is(writes.join(''), `#1 x\n${lines.map((line) => `#1 1.000 ${line}\n`).join('')}#1 DONE 2.0s\n`)
+  assert.ok(writes.length <= pieces.length + 3, `${writes.length} writes for ${pieces.length} pieces`)
+})
+
+test('a line without an end is cut in pieces, one that is redrawn is not', () => {
+  const long = plainOf(outputOf(Array.from({ length: 300 }, () => 'a'.repeat(1_000))))
+  const parts = long.split('\n').filter((line) => line.startsWith('#1 1.000 ') || line.startsWith('#1 2.000 '))
+  assert.is(parts.map((line) => line.slice(9)).join(''), 'a'.repeat(300_000))
+  assert.ok(parts.every((line) => line.length < 70_000))
+  const bar = plainOf(outputOf([...Array.from({ length: 50_000 }, (_, i) => `\rdone ${i}`), '\n']))
+  assert.is(bar, '#1 x\n#1 1.000 done 49999\n#1 DONE 2.0s\n')
+  const behind = plainOf(outputOf([...Array.from({ length: 50_000 }, (_, i) => `done ${i}\r`), '\n']))
+  assert.is(behind, '#1 x\n#1 1.000 done 49999\n#1 DONE 2.0s\n')
+})
+
 test('warnings are printed where they come up', () => {
   const warning: BuildEvent = {
     type: 'warning',

@@ -81,6 +81,19 @@ test('what is no template, or asks for what is not there, is an error that says 
   }
 })
 
+test('the times of a health check are lengths of time, and nanoseconds as JSON', () => {
+  const checked = { Healthcheck: { Test: ['CMD', 'true'], Interval: 90e9, Timeout: 1_500_000 } }
+  const cases: readonly (readonly [template: string, expected: string])[] = [
+    ['{{.Healthcheck.Interval}} {{.Healthcheck.Timeout}} {{.Healthcheck.StartPeriod}}', '1m30s 1.5ms 0s'],
+    ['{{with .Healthcheck}}{{json .Interval}} {{printf "%v %d" .Interval .Interval}}{{end}}', '90000000000 1m30s 90000000000'],
+    ['{{json .Healthcheck}}', '{"Test":["CMD","true"],"Interval":90000000000,"Timeout":1500000}'],
+    ['{{if .Healthcheck.StartInterval}}set{{else}}not{{end}}', 'not'],
+    ['{{eq .Healthcheck.Interval 90000000000}} {{gt .Healthcheck.Interval .Healthcheck.Timeout}}', 'true true'],
+  ]
+  for (const [template, expected] of cases) assert.is(renderTemplate(template, checked), expected, template)
+  assert.throws(() => renderTemplate('{{.Healthcheck.Interval.Seconds}}', checked), /"1m30s", which has no fields/)
+})
+
 test('a label that is not there is empty, as in docker', () => {
   assert.is(renderTemplate('[{{with .Config.Labels.nope}}{{.}}{{end}}]', image), '[]')
 })

@@ -176,6 +176,22 @@ test('a read-only root filesystem has writable tmpfs and volumes only', async ()
   assert.is(printed, 'refused\nwritten\n')
 })
 
+test('with a read-only root filesystem the files of the network are read-only, too, unless one is mounted', async () => {
+  await using directory = await tempDirectory()
+  const box = await busybox(directory.path)
+  if (box === undefined) return
+  const hosts = join(directory.path, 'hosts')
+  writeFileSync(hosts, '')
+  const script =
+    'for f in hosts hostname resolv.conf; do (echo "# own" >> /etc/$f) 2>/dev/null && echo $f; done; test -s /etc/hostname'
+  const run = async (...flags: string[]): Promise<string> =>
+    await milleOk(box.root, ['run', '--rm', '--network=none', ...flags, box.image, 'sh', '-c', script])
+  assert.is(await run(), 'hosts\nhostname\nresolv.conf\n')
+  assert.is(await run('--read-only'), '')
+  assert.is(await run('--read-only', '-v', `${hosts}:/etc/hosts`), 'hosts\n')
+  assert.is(readFileSync(hosts, 'utf8'), '# own\n')
+})
+
 test('nothing is left of a container: no mount, no directory, no change of the image', async () => {
   await using directory = await tempDirectory()
   const box = await busybox(directory.path)

@@ -29,6 +29,14 @@ test('an ENTRYPOINT drops a CMD that was inherited, and keeps one of its own sta
   assert.is(configOf(parent.plan).Cmd, undefined)
 })
 
+test('what takes a setting away leaves no empty member behind, nor does what a base has of them', async () => {
+  const empty = { Cmd: [], Labels: {}, OnBuild: [], ArgsEscaped: false, User: '' }
+  const images = { a: { config: { User: 'u', Cmd: ['x'], Entrypoint: ['y'] } }, b: { config: empty } }
+  const { plan } = await planText('FROM a\nARG X\nCMD []\nENTRYPOINT []\nUSER $X\nEXPOSE $X\n', { images })
+  assert.equal(Object.keys(configOf(plan)).sort(), ['ArgsEscaped', 'Env'])
+  assert.equal(Object.keys(configOf((await planText('FROM b\nENV A=\n', { images })).plan)), ['Env'])
+})
+
 test('a later SHELL does not rewrite a CMD', async () => {
   const { plan } = await planText('FROM scratch\nCMD hi\nSHELL ["/sh2", "-c"]\n')
   assert.equal(configOf(plan).Cmd, ['/bin/sh', '-c', 'hi'])
