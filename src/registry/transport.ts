@@ -105,22 +105,23 @@ export class Transport {
   }
 
   async #open(request: WireRequest, proxy: URL | undefined, agent: Agent): Promise<ClientRequest> {
-    const { url, method, body, signal } = request
+    const { url, method, body } = request
     const headers: OutgoingHttpHeaders = { ...request.headers, 'accept-encoding': 'identity' }
     if (body !== undefined) headers['content-length'] = body.size
     else if (method !== 'GET' && method !== 'HEAD') headers['content-length'] = 0
-    if (url.protocol === 'https:') return (await import('node:https')).request(url, { method, headers, agent, signal })
+    if (url.protocol === 'https:') return (await import('node:https')).request(url, { method, headers, agent })
     const { request: open } = await import('node:http')
-    if (proxy === undefined) return open(url, { method, headers, agent, signal })
+    if (proxy === undefined) return open(url, { method, headers, agent })
     const authorization = proxyAuthorization(proxy)
     if (authorization !== undefined) headers['proxy-authorization'] = authorization
     headers.host = url.host
-    return open({ ...proxyAddress(proxy), path: url.href, method, headers, agent, signal })
+    return open({ ...proxyAddress(proxy), path: url.href, method, headers, agent })
   }
 
   async #exchange(request: WireRequest, sent: ClientRequest): Promise<WireResponse> {
     const { connectTimeoutMs, idleTimeoutMs, uploadIdleTimeoutMs } = this.#options
     const idleMs = request.body === undefined ? idleTimeoutMs : uploadIdleTimeoutMs
+    endOnAbort(sent, request.signal)
     limitConnect(sent, connectTimeoutMs)
     sent.setTimeout(idleMs, () => sent.destroy(new TimeoutError(idleCode, `no byte moved within ${idleMs / 1000} s`)))
     const answered = awaitedLater(
@@ -192,6 +193,16 @@ export class Transport {
     const roots = (await loadRoots(this.#options.tls)) ?? (await import('node:tls')).rootCertificates
     return createSecureContext({ ...client, ca: [...ca, ...roots] })
   }
+}
+
+/** An abort ends the exchange, also while its answer is read. Node's own `signal` option does the same and loads more for it. */
+function endOnAbort(sent: ClientRequest, signal: AbortSignal): void {
+  const end = (): void => {
+    sent.destroy(new Error('the request was aborted'))
+  }
+  if (signal.aborted) end()
+  signal.addEventListener('abort', end, { once: true })
+  sent.once('close', () => signal.removeEventListener('abort', end))
 }
 
 function limitConnect(sent: ClientRequest, timeoutMs: number): void {

@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs'
 import type { Descriptor } from '../core/descriptor.js'
 import { type Digest, digestFromHex, isDigest, parseDiffId } from '../core/digest.js'
 import { StoreError } from '../core/errors.js'
+import { readTextIfExists } from '../io/fs.js'
 import { isDescriptor } from './layers.js'
 import { listFolder } from './lock.js'
 import { type IndexSources, updateIndex } from './oci-index.js'
@@ -28,7 +29,7 @@ export function openImages(session: Session, layers: Layers): Images {
   const list = (): StoredImage[] => listImages(session)
   const tags = (): Tag[] => listTags(session)
   const hasManifests = (id: Digest): boolean => (get(id)?.manifests.length ?? 0) > 0
-  const sources: IndexSources = { images: list, image: get, tags }
+  const sources: IndexSources = { images: list, image: get, tags: (ids) => listTags(session, ids) }
   const update = (ids: readonly Digest[], former: readonly Descriptor[] = []): void => {
     const listed = ids.filter(hasManifests)
     if (listed.length > 0 || former.length > 0) updateIndex(session, new Set(listed), former, sources)
@@ -124,13 +125,22 @@ export function listImages(session: Session): StoredImage[] {
   })
 }
 
-/** All names that can be read, in order. */
-export function listTags(session: Session): Tag[] {
+/**
+ * All names that can be read, in order.
+ *
+ * @param ids only names of these images: the others are not parsed
+ */
+export function listTags(session: Session, ids?: ReadonlySet<Digest>): Tag[] {
   const folder = session.layout.folder('tags')
   return listFolder(folder)
-    .filter((file) => file.endsWith('.json'))
+    .filter((file) => file.endsWith('.json') && (ids === undefined || namesOne(`${folder}/${file}`, ids)))
     .sort()
     .flatMap((file) => readRecord(`${folder}/${file}`, isTag) ?? [])
+}
+
+function namesOne(path: string, ids: ReadonlySet<Digest>): boolean {
+  const text = readTextIfExists(path)
+  return text !== undefined && [...ids].some((id) => text.includes(id))
 }
 
 function isStoredImage(value: unknown): value is StoredImage {

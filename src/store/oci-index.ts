@@ -25,7 +25,8 @@ const nameAnnotation = 'org.opencontainers.image.ref.name'
 export interface IndexSources {
   readonly images: () => readonly StoredImage[]
   readonly image: (id: Digest) => StoredImage | undefined
-  readonly tags: () => readonly Tag[]
+  /** All, or those that name one of the images. */
+  readonly tags: (ids?: ReadonlySet<Digest>) => readonly Tag[]
 }
 
 /** Writes `index.json` anew. */
@@ -50,7 +51,7 @@ export function updateIndex(
     const images = [...ids].flatMap((id) => sources.image(id) ?? [])
     const stale = new Set([...former, ...images.flatMap(({ manifests }) => manifests)].map(({ digest }) => digest))
     const others = known.manifests.filter(({ digest }) => !stale.has(digest))
-    return [...others, ...entriesOf(session, images, sources.tags())]
+    return [...others, ...entriesOf(session, images, sources.tags(ids))]
   })
 }
 
