@@ -4,6 +4,7 @@ import type { BuildEvent } from '../core/context.js'
 import type { Diagnostic } from '../core/diagnostic.js'
 import { BuildError, CancelledError, systemCode, UsageError } from '../core/errors.js'
 import { renderDiagnostic, renderError } from '../core/render.js'
+import { sleepSync } from '../io/sleep.js'
 import { exitCodes } from './exit.js'
 import type { GlobalOptions, Output, Shell } from './shell.js'
 
@@ -203,7 +204,7 @@ function writeWhole(fd: number, bytes: Uint8Array): void {
     } catch (error) {
       // Somebody else has made the pipe non-blocking, and its reader is slow.
       if (systemCode(error) !== 'EAGAIN') throw error
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+      sleepSync(1)
     }
   }
 }

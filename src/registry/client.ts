@@ -236,10 +236,8 @@ export class RegistryClient implements AsyncDisposable {
     const { registry, origin } = guess
     guess.better ??= (async () => {
       const better = this.#makeSession(registry, new URL(`https://${origin.host}`), false)
-      const url = new URL('/v2/', better.origin)
-      const wire = { method: 'GET', url, headers: this.#ownHeaders(), verifyTls: false, signal: ctx.signal }
       try {
-        await discard(await this.#wire({ method: 'GET', url, registry, subject: 'its API' }, wire, false))
+        await this.#askApi(registry, better.origin, ctx)
       } catch (error) {
         if (error instanceof RegistryError) return undefined
         throw error
@@ -267,13 +265,17 @@ export class RegistryClient implements AsyncDisposable {
 
   /** True when `origin` answers in its scheme. A TLS server answers plain http with 400 or not at all. */
   async #speaks(registry: string, origin: URL, ctx: Context): Promise<boolean> {
+    const status = await retrying(this.retry, ctx, () => this.#askApi(registry, origin, ctx))
+    return !(origin.protocol === 'http:' && status === 400)
+  }
+
+  /** The status with which a registry answers whether it is one. */
+  async #askApi(registry: string, origin: URL, ctx: Context): Promise<number> {
     const url = new URL('/v2/', origin)
-    const asked = { method: 'GET', url, registry, subject: 'its API' }
-    const answer = await retrying(this.retry, ctx, () =>
-      this.#wire(asked, { method: 'GET', url, headers: this.#ownHeaders(), verifyTls: false, signal: ctx.signal }, false),
-    )
+    const wire = { method: 'GET', url, headers: this.#ownHeaders(), verifyTls: false, signal: ctx.signal }
+    const answer = await this.#wire({ method: 'GET', url, registry, subject: 'its API' }, wire, false)
     await discard(answer)
-    return !(origin.protocol === 'http:' && answer.status === 400)
+    return answer.status
   }
 
   #ownHeaders(): { readonly 'user-agent': string } {

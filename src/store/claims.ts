@@ -27,6 +27,7 @@ import { type Digest, hexOf } from '../core/digest.js'
 import { systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
 import { processState } from '../io/process-state.js'
+import { sleepSync } from '../io/sleep.js'
 import { attemptLock } from '../io/sys.js'
 import type { Layout } from './layout.js'
 import { isObject } from './record-file.js'
@@ -203,7 +204,7 @@ function readOwner(fd: number): Owner | undefined {
     if (typeof pid === 'number' && typeof started === 'string' && typeof command === 'string' && typeof sinceMs === 'number') {
       return { pid, started, command, sinceMs }
     }
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    sleepSync(1)
   }
   return undefined
 }

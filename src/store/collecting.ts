@@ -8,9 +8,10 @@
  */
 import { closeSync, existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { asStoreError } from '../io/disk-error.js'
+import { sleepSync } from '../io/sleep.js'
 import { attemptLock } from '../io/sys.js'
 import type { Layout } from './layout.js'
-import { openLockFile, sleepSync } from './lock.js'
+import { openLockFile } from './lock.js'
 
 /** The lock that a collection holds. */
 export function collectionLock(layout: Layout): string {

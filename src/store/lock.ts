@@ -26,6 +26,7 @@ import { StoreError, systemCode } from '../core/errors.js'
 import { asStoreError } from '../io/disk-error.js'
 import { randomName } from '../io/fs.js'
 import { removeFiles } from '../io/remove-files.js'
+import { sleepSync } from '../io/sleep.js'
 import { attemptLock, tryLock } from '../io/sys.js'
 import { clearDeadClaims } from './claims.js'
 import type { Layout } from './layout.js'
@@ -71,11 +72,6 @@ export function openLockFile(path: string): number {
   } catch (error) {
     throw asStoreError(error, path)
   }
-}
-
-/** Blocks this thread: only for what takes a moment. */
-export function sleepSync(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
 /** Takes a lease, and clears away what processes that are gone have left. */
